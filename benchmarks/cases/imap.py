@@ -1,0 +1,21 @@
+"""Results one by one in order, each item sent alone."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from benchmarks.contract import Case, Rival
+from benchmarks.tasks import noop
+
+
+def run(rival: Rival, n: int) -> float:
+    """Seconds for one item."""
+    start = perf_counter()
+    results = list(rival.imap_all(noop, range(n)))
+    taken = perf_counter() - start
+    if results != list(range(n)):
+        raise ValueError("wrong results")
+    return taken / n
+
+
+CASE = Case("imap(chunksize=1)", 20_000, run)

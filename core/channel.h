@@ -1,0 +1,134 @@
+/* The channel of one pool: a task ring, a result ring, and what each worker has claimed.
+ * Protocol: channel.md. It lies in one block, owned by the parent. */
+#ifndef PCN_CHANNEL_H
+#define PCN_CHANNEL_H
+
+#include "arena.h"
+#include "block.h"
+#include "doorbell.h"
+#include "ring.h"
+
+#define PCN_MAX_WORKERS 4000u
+
+/* Payloads up to this many bytes travel in the ring itself, larger ones as a block. */
+#define PCN_INLINE_LIMIT 16384u
+
+/* The head of every record of both rings. */
+struct pcn_message {
+    uint64_t task;        /* the ledger's number of the task */
+    uint32_t kind;        /* the engine's word; the core only carries it */
+    uint32_t worker;      /* results: who answers */
+    uint64_t function;    /* tasks: the function's number; results: nanoseconds of work */
+    uint32_t code;        /* tasks: the block that holds the pickled function, or 0 */
+    pcn_block_id block;   /* the block that holds the payload, or 0 */
+    uint64_t length;      /* of the payload, in bytes */
+};
+
+/* What a worker holds, in its own words. Written by that worker (and by the parent when
+ * it seats or buries one). The claim counts only while `until` <= the task ring's tail:
+ * the one store of tail retires the record and makes the claim, in the same instant. */
+struct pcn_claim {
+    _Alignas(PCN_CACHE_LINE) pcn_atomic64 token; /* who sits here; 0: nobody */
+    pcn_atomic64 until;   /* the task ring's position behind the record; PCN_NO_CLAIM */
+    pcn_atomic64 task;
+    pcn_atomic32 started; /* 1: handed to the worker's Python; 0: certainly not run */
+    pcn_atomic32 busy;    /* 1 from claim to answer */
+    pcn_atomic64 item;    /* the item of a chunk that runs now, from 0 */
+    pcn_atomic64 since;   /* pcn_now_ns() of the claim */
+};
+
+#define PCN_NO_CLAIM UINT64_MAX
+
+struct pcn_channel {
+    struct pcn_ring tasks;
+    struct pcn_ring results;
+    _Alignas(PCN_CACHE_LINE) struct pcn_doorbell work; /* workers sleep here */
+    _Alignas(PCN_CACHE_LINE) struct pcn_doorbell news; /* the parent's collector sleeps here */
+    /* Token of the one idle worker that spins; it clears it. A dead one is buried. */
+    _Alignas(PCN_CACHE_LINE) pcn_atomic64 spinner;
+    /* Parent writes 1: no more tasks will come; workers leave when the ring is empty. */
+    pcn_atomic32 closed;
+    /* 1: the next answer must also be reported to the supervisor. Set by the parent,
+     * cleared by the worker that reports. */
+    pcn_atomic32 attention;
+    /* Counts what the parent's other threads have to tell its collector. */
+    pcn_atomic32 pokes;
+    pcn_token parent;
+    uint32_t workers;
+    uint32_t cores;
+    uint64_t self; /* offset of this structure in the arena */
+    struct pcn_claim claims[];
+};
+
+/* Bytes that a channel needs; both ring capacities are powers of two. */
+uint64_t pcn_channel_size(uint32_t workers, uint64_t tasks, uint64_t results);
+
+/* Set a channel up in the block at `offset`. `cores`: how many may run at once. */
+struct pcn_channel *pcn_channel_init(struct pcn_arena *arena, uint64_t offset,
+                                     uint32_t workers, uint64_t tasks, uint64_t results,
+                                     uint32_t cores);
+
+/* ---- the parent's side ---- */
+
+/* Send a task. A payload over PCN_INLINE_LIMIT goes to a block, which stays the parent's
+ * and is named in message->block. PCN_OK, PCN_FULL, PCN_BUSY, PCN_NO_MEMORY. */
+enum pcn_status pcn_channel_submit(struct pcn_arena *arena, struct pcn_channel *channel,
+                                   struct pcn_message *message, const void *payload, bool wait);
+
+/* Copy the waiting results (head and inline payload, each padded to 8 bytes) to `to`, as
+ * many whole ones as fit in `room` bytes (at least PCN_INLINE_LIMIT + 64). Sets *used.
+ * A named block belongs to the caller from here on. PCN_OK, PCN_EMPTY, PCN_BUSY. */
+enum pcn_status pcn_channel_collect(struct pcn_arena *arena, struct pcn_channel *channel,
+                                    uint8_t *to, uint64_t room, uint64_t *used, bool wait);
+
+/* Wait for results, or for a poke later than *pokes_seen (updated): a short spin where a
+ * core is spare, then sleep. PCN_OK (perhaps for no reason), PCN_TIMEOUT, PCN_SIGNAL. */
+enum pcn_status pcn_channel_wait_news(struct pcn_channel *channel, uint32_t *pokes_seen,
+                                      uint64_t timeout_ns);
+
+/* Make a thread that waits for news return, now or the next time it would sleep. */
+void pcn_channel_poke(struct pcn_channel *channel);
+
+void pcn_channel_close(struct pcn_channel *channel);
+
+/* The seat of a worker that died: says what it had claimed (*task valid if the result is
+ * true), and frees the seat. To be called after all its answers were collected. */
+struct pcn_remains {
+    bool claimed;
+    bool started;
+    uint64_t task;
+    uint64_t item;
+    pcn_token token;
+};
+struct pcn_remains pcn_channel_bury(struct pcn_arena *arena, struct pcn_channel *channel,
+                                    uint32_t worker);
+
+/* ---- the worker's side ---- */
+
+/* Take seat `worker`. */
+void pcn_channel_sit(struct pcn_arena *arena, struct pcn_channel *channel, uint32_t worker);
+
+/* Claim the next task: its head, and its inline payload to `payload` (PCN_INLINE_LIMIT
+ * bytes of room). PCN_OK, PCN_EMPTY, PCN_CLOSED (empty and closed), PCN_BUSY. */
+enum pcn_status pcn_channel_claim(struct pcn_arena *arena, struct pcn_channel *channel,
+                                  uint32_t worker, struct pcn_message *message, void *payload,
+                                  bool wait);
+
+/* Wait for a task. PCN_OK, PCN_TIMEOUT, PCN_SIGNAL. */
+enum pcn_status pcn_channel_wait_work(struct pcn_arena *arena, struct pcn_channel *channel,
+                                      uint64_t timeout_ns);
+
+/* Publish a result. *attention: tell the supervisor. PCN_OK, PCN_FULL, PCN_BUSY,
+ * PCN_NO_MEMORY. */
+enum pcn_status pcn_channel_answer(struct pcn_arena *arena, struct pcn_channel *channel,
+                                   struct pcn_message *message, const void *payload, bool wait,
+                                   bool *attention);
+
+/* Wait until the result ring has room for more. PCN_OK, PCN_TIMEOUT, PCN_SIGNAL. */
+enum pcn_status pcn_channel_wait_room(struct pcn_channel *channel, uint64_t length,
+                                      uint64_t timeout_ns);
+
+/* The claim of `worker` is answered; it holds nothing any more. */
+void pcn_channel_done(struct pcn_channel *channel, uint32_t worker);
+
+#endif

@@ -1,0 +1,146 @@
+#define _GNU_SOURCE
+#include "platform.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+uint64_t pcn_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+int pcn_memory_file(const char *name, uint64_t size)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    if (ftruncate(fd, (off_t)size) != 0) {
+        int reason = errno;
+        close(fd);
+        errno = reason;
+        return -1;
+    }
+    return fd;
+}
+
+void *pcn_map_shared(int fd, uint64_t size)
+{
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    return base == MAP_FAILED ? NULL : base;
+}
+
+void pcn_unmap(void *base, uint64_t size)
+{
+    munmap(base, size);
+}
+
+void pcn_close(int fd)
+{
+    close(fd);
+}
+
+uint64_t pcn_file_size(int fd)
+{
+    struct stat about;
+    return fstat(fd, &about) == 0 ? (uint64_t)about.st_size : 0;
+}
+
+uint64_t pcn_file_used(int fd)
+{
+    struct stat about;
+    return fstat(fd, &about) == 0 ? (uint64_t)about.st_blocks * 512u : 0;
+}
+
+int pcn_reserve_pages(int fd, uint64_t offset, uint64_t length)
+{
+    while (fallocate(fd, 0, (off_t)offset, (off_t)length) != 0) {
+        if (errno != EINTR)
+            return errno;
+    }
+    return 0;
+}
+
+void pcn_return_pages(int fd, uint64_t offset, uint64_t length)
+{
+    while (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                     (off_t)length) != 0 &&
+           errno == EINTR)
+        continue;
+}
+
+enum pcn_slept pcn_futex_wait(pcn_atomic32 *word, uint32_t expected, uint64_t timeout_ns)
+{
+    struct timespec span = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
+                            .tv_nsec = (long)(timeout_ns % 1000000000u)};
+    if (syscall(SYS_futex, (uint32_t *)word, FUTEX_WAIT, expected, &span, NULL, 0) == 0)
+        return PCN_SLEPT_WOKEN;
+    switch (errno) {
+    case ETIMEDOUT:
+        return PCN_SLEPT_TIMEOUT;
+    case EINTR:
+        return PCN_SLEPT_SIGNAL;
+    default:
+        return PCN_SLEPT_CHANGED;
+    }
+}
+
+int pcn_futex_wake(pcn_atomic32 *word, int count)
+{
+    return (int)syscall(SYS_futex, (uint32_t *)word, FUTEX_WAKE, count, NULL, NULL, 0);
+}
+
+int pcn_life_init(pthread_mutex_t *life)
+{
+    pthread_mutexattr_t kind;
+    int failed = pthread_mutexattr_init(&kind);
+    if (failed)
+        return failed;
+    failed = pthread_mutexattr_setpshared(&kind, PTHREAD_PROCESS_SHARED);
+    if (!failed)
+        failed = pthread_mutexattr_setrobust(&kind, PTHREAD_MUTEX_ROBUST);
+    if (!failed)
+        failed = pthread_mutex_init(life, &kind);
+    pthread_mutexattr_destroy(&kind);
+    return failed;
+}
+
+static bool taken(pthread_mutex_t *life, int got)
+{
+    if (got == EOWNERDEAD)
+        pthread_mutex_consistent(life);
+    return got == 0 || got == EOWNERDEAD;
+}
+
+bool pcn_life_try(pthread_mutex_t *life)
+{
+    return taken(life, pthread_mutex_trylock(life));
+}
+
+void pcn_life_take(pthread_mutex_t *life)
+{
+    taken(life, pthread_mutex_lock(life));
+}
+
+void pcn_life_leave(pthread_mutex_t *life)
+{
+    pthread_mutex_unlock(life);
+}
+
+bool pcn_is_main_thread(void)
+{
+    return syscall(SYS_gettid) == getpid();
+}
+
+void pcn_yield(void)
+{
+    sched_yield();
+}

@@ -1,0 +1,15 @@
+/* The sweep: what becomes of a dead process's things. Protocol: recover.md. */
+#ifndef PCN_RECOVER_H
+#define PCN_RECOVER_H
+
+#include "arena.h"
+
+/* Return all that the dead occupant of slot `index` owned, and end its generation. The
+ * caller holds the slot's life lock; to be repeated after a death half-way.
+ * PCN_OK; PCN_BUSY: a child of the dead process still lives and may use its blocks. */
+enum pcn_status pcn_recover_slot(struct pcn_arena *arena, uint32_t index);
+
+/* Sweep every slot whose process has died. Returns how many were freed. */
+uint32_t pcn_recover_all(struct pcn_arena *arena);
+
+#endif

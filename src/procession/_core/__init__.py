@@ -1,0 +1,34 @@
+"""The binding of the C core (``core/``): method tables and conversions, no mechanism.
+
+``bind_module.c`` makes the module, ``bind_family.c`` gives it the process's arena,
+``bind_channel.c`` a pool's rings and claims, ``bind_failpoint.c`` the tests' fail points.
+``binding.pyi`` is the typed description of it all.
+"""
+
+from __future__ import annotations
+
+from procession._core.binding import (
+    Channel,
+    alive,
+    arena_statistics,
+    failpoint_arm,
+    failpoint_passed,
+    fork,
+    join,
+    sweep,
+    trim,
+    validate,
+)
+
+__all__ = [
+    "Channel",
+    "alive",
+    "arena_statistics",
+    "failpoint_arm",
+    "failpoint_passed",
+    "fork",
+    "join",
+    "sweep",
+    "trim",
+    "validate",
+]

@@ -1,0 +1,179 @@
+#include "binding.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "block.h"
+#include "owner.h"
+#include "platform.h"
+#include "recover.h"
+#include "validate.h"
+
+#define ARENA_RESERVE ((uint64_t)1 << 40) /* of address space; memory comes with use */
+
+/* One family arena a process: process-wide by nature, so not module state. Written with
+ * the GIL held, and by the fork handler in the child, which is alone. */
+static struct pcn_arena arena = {.fd = -1};
+static pcn_token parent;
+static bool fork_handler_set;
+
+static void after_fork_in_child(void)
+{
+    parent = arena.me;
+    arena.me = 0;
+}
+
+PyObject *raise_status(enum pcn_status status)
+{
+    switch (status) {
+    case PCN_NO_MEMORY:
+        PyErr_Format(PyExc_MemoryError, "the shared arena can not grow: %s; free memory, or "
+                     "send less at once", strerror(errno));
+        break;
+    case PCN_REFUSED:
+        PyErr_SetString(PyExc_RuntimeError, "this descriptor is no arena of this version");
+        break;
+    default:
+        PyErr_Format(PyExc_SystemError, "procession core: unexpected status %d", (int)status);
+    }
+    return NULL;
+}
+
+int timeout_argument(PyObject *argument, uint64_t *nanoseconds)
+{
+    if (argument == Py_None) {
+        *nanoseconds = UINT64_MAX;
+        return 0;
+    }
+    double seconds = PyFloat_AsDouble(argument);
+    if (seconds == -1.0 && PyErr_Occurred())
+        return -1;
+    if (!(seconds > 0))
+        *nanoseconds = 0;
+    else
+        *nanoseconds = seconds > 1e9 ? UINT64_MAX : (uint64_t)(seconds * 1e9);
+    return 0;
+}
+
+struct pcn_arena *family_arena(void)
+{
+    if (arena.me != 0)
+        return &arena;
+    enum pcn_status status = PCN_OK;
+    if (!arena.base)
+        status = pcn_arena_create(&arena, ARENA_RESERVE);
+    if (status == PCN_OK && !fork_handler_set) {
+        if (pthread_atfork(NULL, NULL, after_fork_in_child) != 0)
+            status = PCN_NO_MEMORY;
+        else
+            fork_handler_set = true;
+    }
+    if (status == PCN_OK)
+        status = pcn_owner_join(&arena, parent);
+    if (status != PCN_OK) {
+        raise_status(status);
+        return NULL;
+    }
+    return &arena;
+}
+
+static PyObject *join(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    struct pcn_arena *family = family_arena();
+    return family ? PyLong_FromUnsignedLongLong(family->me) : NULL;
+}
+
+static PyObject *alive(PyObject *module, PyObject *token)
+{
+    (void)module;
+    unsigned long long whom = PyLong_AsUnsignedLongLong(token);
+    if (PyErr_Occurred() || !family_arena())
+        return NULL;
+    return PyBool_FromLong(pcn_owner_alive(&arena, whom));
+}
+
+static PyObject *sweep(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    if (!family_arena())
+        return NULL;
+    uint32_t freed;
+    Py_BEGIN_ALLOW_THREADS
+    freed = pcn_recover_all(&arena);
+    Py_END_ALLOW_THREADS
+    return PyLong_FromUnsignedLong(freed);
+}
+
+static PyObject *trim(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    if (!family_arena())
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    pcn_block_trim(&arena);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *statistics(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    uint64_t bytes = 0;
+    uint32_t blocks = 0;
+    if (arena.base)
+        pcn_block_totals(&arena, &bytes, &blocks);
+    return Py_BuildValue(
+        "{s:K,s:K,s:K,s:I,s:I}", "reserved", (unsigned long long)arena.reserve, "used",
+        (unsigned long long)(arena.base ? pcn_file_used(arena.fd) : 0), "block_bytes",
+        (unsigned long long)bytes, "blocks", (unsigned)blocks, "slots",
+        (unsigned)(arena.base ? pcn_load_relaxed32(&pcn_head(&arena)->slots_high) : 0));
+}
+
+static PyObject *validate(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    const char *wrong = arena.base ? pcn_validate_arena(&arena) : NULL;
+    if (!wrong)
+        Py_RETURN_NONE;
+    return PyUnicode_FromString(wrong);
+}
+
+static PyObject *fork_process(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    PyOS_BeforeFork();
+    pid_t pid = fork();
+    int reason = errno;
+    if (pid == 0)
+        PyOS_AfterFork_Child();
+    else
+        PyOS_AfterFork_Parent();
+    if (pid < 0) {
+        errno = reason;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return PyLong_FromLong(pid);
+}
+
+PyMethodDef family_methods[] = {
+    {"join", join, METH_NOARGS, "join(): make or enter the family arena; this process's token."},
+    {"alive", alive, METH_O, "alive(token): does the process of this token live?"},
+    {"sweep", sweep, METH_NOARGS, "sweep(): return what dead processes held; how many."},
+    {"trim", trim, METH_NOARGS, "trim(): give the pages of free blocks back to the system."},
+    {"arena_statistics", statistics, METH_NOARGS,
+     "arena_statistics(): reserved, used and block bytes, blocks, slots; a dict."},
+    {"validate", validate, METH_NOARGS,
+     "validate(): None, or what is wrong with the arena's structures."},
+    {"fork", fork_process, METH_NOARGS,
+     "fork(): as os.fork(), without its warning about other threads."},
+    {NULL, NULL, 0, NULL},
+};

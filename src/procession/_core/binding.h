@@ -1,0 +1,31 @@
+/* The binding: C core on one side, Python's stable ABI on the other. No mechanism here:
+ * each function converts, lets the GIL go around waits, and turns a status into Python. */
+#ifndef PROCESSION_BINDING_H
+#define PROCESSION_BINDING_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "arena.h"
+
+/* How long one sleep may last before its condition is looked at again. */
+#define STEP_NS 200000000u
+
+/* bind_family.c: this process's arena, made and joined at need. NULL with an exception. */
+struct pcn_arena *family_arena(void);
+extern PyMethodDef family_methods[];
+
+/* bind_failpoint.c */
+extern PyMethodDef failpoint_methods[];
+
+/* bind_channel.c */
+extern PyType_Spec channel_spec;
+
+/* Raise what a status means. Always returns NULL. */
+PyObject *raise_status(enum pcn_status status);
+
+/* Nanoseconds for a timeout argument: None is for ever (UINT64_MAX), seconds otherwise.
+ * Returns -1 with an exception for anything else. */
+int timeout_argument(PyObject *argument, uint64_t *nanoseconds);
+
+#endif

@@ -1,0 +1,177 @@
+"""Children die with their parent, in whatever way it ends, at once.
+
+Each process with children holds one pipe. The write end exists in that process alone: the kernel
+closes it when the process ends, however it ends. Each child re-opens the read end, which gives it
+an open file of its own, and asks the kernel for SIGKILL on the event "no writer left" (O_ASYNC
+with F_SETSIG and F_SETOWN). No thread and no Python code takes part, so a child that computes in C
+with the GIL held dies as promptly as any other; and as its own pipe goes with it, so do its
+children, generation after generation.
+
+Why not PR_SET_PDEATHSIG: it fires when the *thread* that forked ends, not the process. It is the
+fall-back where the kernel refuses the above, and then only for children forked by the main thread.
+
+A child that watches its parent itself (``parent_process().join()``, ``.is_alive()``,
+``.sentinel``) wants to act on the parent's end: from then on it gets GRACE seconds before the kill.
+
+An exec ends the arrangement on either side: the new program's children would not be ours.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import threading
+from typing import NamedTuple
+
+GRACE = 0.5
+"""Seconds that a child which watches its parent itself lives on after the parent's end."""
+
+
+class _End(NamedTuple):
+    """One of our descriptors, with the pipe's identity.
+
+    A program may close descriptors it does not know (to become a daemon); the number can then be
+    some other file, which must not be closed in its stead.
+    """
+
+    fd: int
+    pipe: tuple[int, int]  # device and inode
+
+    def is_intact(self) -> bool:
+        try:
+            return _identity(self.fd) == self.pipe
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        if self.is_intact():
+            os.close(self.fd)
+
+
+_read: _End | None = None  # this process's pipe, for its children
+_write: _End | None = None
+_inherited: _End | None = None  # in a fresh child: read end of the parent's pipe, until armed
+_armed: _End | None = None  # in a child: its own open file of the parent's pipe
+_watched = False  # _armed no longer kills at once: a thread does, after the grace
+_making = threading.Lock()
+_forked_by_main_thread = True
+
+
+def hold() -> None:
+    """Make sure that this process has its pipe. To be called before a fork.
+
+    Raises OSError if there are no descriptors left.
+    """
+    global _read, _write
+    with _making:
+        if _read is None or _write is None or not (_read.is_intact() and _write.is_intact()):
+            read, write = os.pipe()
+            pipe = _identity(read)
+            _read, _write = _End(read, pipe), _End(write, pipe)
+
+
+def arm() -> None:
+    """In a fresh child: tie this process's life to that of the parent which called hold().
+
+    Raises OSError if there are no descriptors left.
+    """
+    global _armed, _inherited
+    end, _inherited = _inherited, None
+    if end is None or not end.is_intact():
+        return
+    try:
+        fd = _open_for_kill(end.fd)
+    except OSError:
+        fd = fcntl.fcntl(end.fd, fcntl.F_DUPFD_CLOEXEC, 3)
+        _ask_for_death_signal()
+    _armed = _End(fd, end.pipe)
+    # The parent may have ended before the order was in place; then no event is to come.
+    if _has_no_writer(end.fd):
+        os.kill(os.getpid(), signal.SIGKILL)
+    end.close()
+
+
+def parent_has_ended() -> bool:
+    """Whether the parent is gone. Only seen within the grace, which the first call grants.
+
+    Raises ValueError in a process that has no lifeline.
+    """
+    return _has_no_writer(watch_parent())
+
+
+def watch_parent() -> int:
+    """A descriptor that becomes readable when the parent ends; grants the grace.
+
+    Raises ValueError in a process that has no lifeline.
+    """
+    global _watched
+    if _armed is None or not _armed.is_intact():
+        raise ValueError("this process has no lifeline to a parent")
+    if not _watched:
+        # The thread first: if it cannot be had, the immediate kill stays in force.
+        threading.Thread(
+            target=_die_after_grace, args=(_armed.fd,), name="procession-lifeline", daemon=True
+        ).start()
+        flags = fcntl.fcntl(_armed.fd, fcntl.F_GETFL)
+        fcntl.fcntl(_armed.fd, fcntl.F_SETFL, flags & ~os.O_ASYNC)
+        _watched = True
+    return _armed.fd
+
+
+def _open_for_kill(read: int) -> int:
+    fd = os.open(f"/proc/self/fd/{read}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _ask_for_death_signal() -> None:
+    if _forked_by_main_thread:
+        import ctypes  # the fall-back only: too slow an import for every child
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(signal.SIGKILL), 0, 0, 0)
+
+
+def _die_after_grace(fd: int) -> None:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    poll.poll()
+    threading.Event().wait(GRACE)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _has_no_writer(read: int) -> bool:
+    poll = select.poll()
+    poll.register(read, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def _before_fork() -> None:
+    global _forked_by_main_thread
+    _forked_by_main_thread = threading.current_thread() is threading.main_thread()
+
+
+def _after_fork_in_child() -> None:
+    """Any forked copy, ours or not: let go of the pipe ends that would keep others alive."""
+    global _read, _write, _inherited, _armed, _watched, _making
+    _making = threading.Lock()
+    for stale in (_inherited, _armed, _write):
+        if stale is not None:
+            stale.close()
+    _read, _write, _inherited, _armed, _watched = None, None, _read, None, False
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

@@ -1,0 +1,73 @@
+"""A worker's life: take the seat, initialise, claim and answer until no task is left."""
+
+from __future__ import annotations
+
+import gc
+import signal
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any, NamedTuple
+
+from procession import _core
+from procession._codec import messages
+from procession._codec.exceptions import encode_exception
+from procession._core import Channel
+from procession._worker.invoke import Invoker
+
+
+class Seat(NamedTuple):
+    """What a worker is given: its place in the channel, and what its pool asked for."""
+
+    channel: Channel
+    number: int
+    initializer: Callable[..., object] | None
+    initargs: tuple[Any, ...]
+    max_tasks: int | None
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """Ctrl-C reaches the whole foreground group: the parent decides what becomes of us.
+
+    A handler of our own, not SIG_IGN: programs that a task starts must not inherit a deaf ear.
+    """
+    signal.signal(signal.SIGINT, lambda *_: None)
+
+
+def work(seat: Seat) -> int:
+    """Serve tasks until the channel is closed or the seat's number of tasks is reached.
+
+    Returns:
+        The exit code for this process: 0, or 1 when the initializer raised (which the
+        parent is told).
+    """
+    channel = seat.channel
+    gc.freeze()  # the parent's garbage is not ours to collect, and its pages stay shared
+    _leave_interrupts_to_the_parent()
+    _core.join()
+    channel.sit(seat.number)
+    if seat.initializer is not None:
+        try:
+            seat.initializer(*seat.initargs)
+        except BaseException as error:
+            failure = encode_exception(error, skip_frames=1)
+            channel.answer(0, messages.INITIALIZER_FAILED, seat.number, failure)
+            return 1
+    channel.answer(0, messages.READY, seat.number, b"")
+    invoke = Invoker(channel)
+    left = -1 if seat.max_tasks is None else seat.max_tasks
+    while left:
+        task = channel.claim()
+        if task is None:
+            break
+        number, kind, function, code, payload = task
+        began = perf_counter_ns()
+        answer, content = invoke(kind, function, code, payload)
+        del task, payload
+        taken = perf_counter_ns() - began
+        try:
+            channel.answer(number, answer, taken, content)
+        except MemoryError as error:
+            channel.answer(number, messages.ERROR, taken, encode_exception(error))
+        channel.done()
+        left -= 1
+    return 0

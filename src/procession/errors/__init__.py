@@ -1,0 +1,41 @@
+"""Every error that Procession raises on its own account.
+
+This module holds those of processes and connections, with the standard library's names;
+:mod:`procession.errors.pool` adds the errors of pools (kept apart because their base
+class, ``concurrent.futures.process.BrokenProcessPool``, is slow to import).
+
+::
+
+    ProcessError
+    ├── BufferTooShort
+    ├── AuthenticationError
+    └── TimeoutError              also a builtin TimeoutError
+    RemoteError                   what a task raised and could not be sent as it is
+    WorkerDied                    BrokenProcessPool: the task's worker ended under it
+    InitializerFailed             BrokenProcessPool: no worker can be made ready
+    PoolTerminated                BrokenProcessPool: the pool was terminated first
+    MaybeEncodingError            a result that can not be pickled
+"""
+
+from __future__ import annotations
+
+import builtins
+
+
+class ProcessError(Exception):
+    """Base of the errors about processes (as ``multiprocessing.ProcessError``)."""
+
+
+class BufferTooShort(ProcessError):
+    """A message is longer than the buffer it is to be received in."""
+
+
+class AuthenticationError(ProcessError):
+    """The other side of a connection does not know the key."""
+
+
+class TimeoutError(ProcessError, builtins.TimeoutError):
+    """A blocking call reached the caller's timeout."""
+
+
+__all__ = ["AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"]

@@ -1,0 +1,49 @@
+"""For all tests: the plugins, and what a process makes once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+pytest_plugins = ["pytester", "tests.plugins.leaks", "tests.plugins.watchdog"]
+
+# The same examples in every run; `explore` looks for new ones.
+hypothesis.settings.register_profile(
+    "fixed", derandomize=True, database=None, deadline=None, print_blob=True
+)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile(os.environ.get("PROCESSION_EXAMPLES", "fixed"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _kept_for_good() -> None:
+    """Make what a process makes once and keeps (arena, lifeline), lest the first test is blamed."""
+    with contextlib.suppress(ImportError):
+        from procession.process import Process
+
+        process = Process(target=int)
+        process.start()
+        process.join()
+        process.close()
+    with contextlib.suppress(ImportError):
+        from procession.pool import Pool
+
+        with Pool(1) as pool:
+            pool.apply(int)
+        pool.join()
+
+
+@pytest.fixture(scope="session")
+def failpoint_environment() -> dict[str, str]:
+    """The environment for child interpreters whose package has the fail points compiled in."""
+    builder = ROOT / "tools/build_failpoints.py"
+    done = subprocess.run([sys.executable, builder], stdout=subprocess.PIPE, text=True, check=True)
+    return {**os.environ, "PYTHONPATH": done.stdout.strip()}

@@ -1,0 +1,1 @@
+"""pytest plugins that hold the suite's promises: nothing leaks, nothing hangs."""

@@ -1,0 +1,1 @@
+"""Tests of the house itself: structure, rules, and the tests' own tools."""
