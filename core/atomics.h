@@ -37,6 +37,13 @@ typedef _Atomic uint64_t pcn_atomic64;
         return atomic_compare_exchange_strong_explicit(                                     \
             cell, expected, desired, memory_order_acquire, memory_order_relaxed);           \
     }                                                                                       \
+    static inline bool pcn_cas_acq_rel##bits(pcn_atomic##bits *cell,                        \
+                                             uint##bits##_t *expected,                      \
+                                             uint##bits##_t desired)                        \
+    {                                                                                       \
+        return atomic_compare_exchange_strong_explicit(                                     \
+            cell, expected, desired, memory_order_acq_rel, memory_order_relaxed);           \
+    }                                                                                       \
     static inline bool pcn_cas_relaxed##bits(pcn_atomic##bits *cell,                        \
                                              uint##bits##_t *expected,                      \
                                              uint##bits##_t desired)                        \
@@ -48,11 +55,6 @@ typedef _Atomic uint64_t pcn_atomic64;
                                                             uint##bits##_t value)           \
     {                                                                                       \
         return atomic_exchange_explicit(cell, value, memory_order_release);                 \
-    }                                                                                       \
-    static inline uint##bits##_t pcn_exchange_relaxed##bits(pcn_atomic##bits *cell,         \
-                                                            uint##bits##_t value)           \
-    {                                                                                       \
-        return atomic_exchange_explicit(cell, value, memory_order_relaxed);                 \
     }                                                                                       \
     static inline uint##bits##_t pcn_fetch_or_seq_cst##bits(pcn_atomic##bits *cell,         \
                                                             uint##bits##_t value)           \

@@ -5,6 +5,7 @@
 
 #include "failpoint.h"
 #include "lock.h"
+#include "owner.h"
 #include "platform.h"
 
 static struct pcn_block *by_id(const struct pcn_arena *arena, pcn_block_id id)
@@ -251,7 +252,7 @@ static bool sent_to_me_by(const struct pcn_arena *arena, const struct pcn_block 
     /* A sender that died between addressing a block and marking it leaves it OWNED by
      * the receiver, with its own signature. SYNC(block.transit) */
     uint32_t state = pcn_load_acquire32(&block->state);
-    return (state == PCN_BLOCK_TRANSIT || state == PCN_BLOCK_OWNED) &&
+    return sender != 0 && (state == PCN_BLOCK_TRANSIT || state == PCN_BLOCK_OWNED) &&
            pcn_load_relaxed64(&block->sender) == sender &&
            pcn_load_relaxed64(&block->owner) == arena->me;
 }
@@ -266,8 +267,10 @@ static bool owned_by(const struct pcn_arena *arena, const struct pcn_block *bloc
 {
     (void)arena;
     uint32_t state = pcn_load_relaxed32(&block->state);
+    pcn_token has = pcn_load_relaxed64(&block->owner);
+    /* Sweepers that died have begun generations of their own since the owner's. */
     return (state == PCN_BLOCK_OWNED || state == PCN_BLOCK_TRANSIT) &&
-           pcn_load_relaxed64(&block->owner) == owner;
+           pcn_token_slot(has) == pcn_token_slot(owner) && has <= owner;
 }
 
 uint32_t pcn_block_sweep(struct pcn_arena *arena, pcn_token owner)

@@ -16,8 +16,9 @@ enum pcn_status pcn_block_allocate(struct pcn_arena *arena, uint64_t length, pcn
 /* Free it, whoever owns it. `cold`: give its pages back at once. */
 enum pcn_status pcn_block_free(struct pcn_arena *arena, pcn_block_id id, bool cold, bool wait);
 
-/* Hand an owned block to `receiver`. Until the receiver has read the record that names
- * the block, a death of the sender is settled by pcn_block_reclaim(). */
+/* Hand an owned block to `receiver`, which must not be swept while the sender lives: its
+ * parent. Until the receiver has read the record that names the block, a death of the
+ * sender is settled by pcn_block_reclaim(). */
 void pcn_block_send(struct pcn_arena *arena, pcn_block_id id, pcn_token receiver);
 
 /* The receiver takes a sent block over; while the record that names it is not retired. */
@@ -27,7 +28,8 @@ void pcn_block_adopt(struct pcn_arena *arena, pcn_block_id id);
  * was published. Returns how many. */
 uint32_t pcn_block_reclaim(struct pcn_arena *arena, pcn_token sender);
 
-/* Free all that the dead `owner` owned. Returns how many. */
+/* Free all that `owner` owned, and whoever had its slot before; all of them dead. Returns
+ * how many. */
 uint32_t pcn_block_sweep(struct pcn_arena *arena, pcn_token owner);
 
 /* Give the pages of all free blocks back to the system. */

@@ -87,7 +87,10 @@ static bool fits(const struct pcn_ring *ring, uint64_t payload)
 
 static void ring_for_worker(struct pcn_channel *channel)
 {
-    /* A spinning worker will see the record by itself, or look again before it sleeps. */
+    /* A spinning worker will see the record by itself, or look again before it sleeps.
+     * SYNC(channel.spinner): the record is published before we look for a spinner; it
+     * clears its name before it looks for records. One of the two sees the other. */
+    pcn_fence_seq_cst();
     if (pcn_load_relaxed64(&channel->spinner) == 0)
         pcn_doorbell_ring(&channel->work);
 }
@@ -180,26 +183,23 @@ static enum pcn_status slept(enum pcn_slept how)
     }
 }
 
-static bool poked(const struct pcn_channel *channel, uint32_t *seen)
+uint32_t pcn_channel_pokes(const struct pcn_channel *channel)
 {
-    uint32_t now = pcn_load_relaxed32(&channel->pokes);
-    bool changed = now != *seen;
-    *seen = now;
-    return changed;
+    return pcn_load_relaxed32(&channel->pokes);
 }
 
-enum pcn_status pcn_channel_wait_news(struct pcn_channel *channel, uint32_t *pokes_seen,
+enum pcn_status pcn_channel_wait_news(struct pcn_channel *channel, uint32_t pokes_seen,
                                       uint64_t timeout_ns)
 {
     struct pcn_ring *ring = &channel->results;
-    if (pcn_ring_has_records(ring) || poked(channel, pokes_seen))
+    if (pcn_ring_has_records(ring) || pcn_channel_pokes(channel) != pokes_seen)
         return PCN_OK;
     if (timeout_ns == 0)
         return PCN_TIMEOUT;
     if (spin_for(ring, busy_workers(channel) < channel->cores))
         return PCN_OK;
     uint32_t ticket = pcn_doorbell_arm(&channel->news);
-    if (pcn_ring_has_records(ring) || poked(channel, pokes_seen))
+    if (pcn_ring_has_records(ring) || pcn_channel_pokes(channel) != pokes_seen)
         return PCN_OK;
     return slept(pcn_doorbell_sleep(&channel->news, ticket, timeout_ns));
 }
@@ -270,6 +270,7 @@ enum pcn_status pcn_channel_claim(struct pcn_arena *arena, struct pcn_channel *c
     pcn_store_relaxed64(&claim->task, message->task);
     pcn_store_relaxed32(&claim->started, 0);
     pcn_store_relaxed64(&claim->item, 0);
+    pcn_store_relaxed64(&claim->since, pcn_now_ns());
     PCN_FAILPOINT("channel.claim.written");
     pcn_store_relaxed64(&claim->until, until);
     PCN_FAILPOINT("channel.claim.signed");
@@ -306,11 +307,12 @@ enum pcn_status pcn_channel_wait_work(struct pcn_arena *arena, struct pcn_channe
         bool found = spin_for(ring, true);
         PCN_FAILPOINT("channel.wait.spun");
         pcn_store_relaxed64(&channel->spinner, 0);
+        /* SYNC(channel.spinner): who saw us spin has published; the looks below, or those
+         * of the claim that follows, find it. */
+        pcn_fence_seq_cst();
         if (found)
             return PCN_OK;
     }
-    /* Arming is a full fence: a ringer that still saw us spin published before, and the
-     * look below finds it. */
     uint32_t ticket = pcn_doorbell_arm(&channel->work);
     /* SYNC(channel.close): closing is announced before the bell is rung. */
     if (pcn_ring_has_records(ring) || pcn_load_acquire32(&channel->closed))
@@ -319,14 +321,10 @@ enum pcn_status pcn_channel_wait_work(struct pcn_arena *arena, struct pcn_channe
 }
 
 enum pcn_status pcn_channel_answer(struct pcn_arena *arena, struct pcn_channel *channel,
-                                   struct pcn_message *message, const void *payload, bool wait,
-                                   bool *attention)
+                                   struct pcn_message *message, const void *payload, bool wait)
 {
-    *attention = false;
-    if (!fits(&channel->results, message->length)) {
-        *attention = true; /* nobody collects: the supervisor must */
-        return PCN_FULL;
-    }
+    if (!fits(&channel->results, message->length))
+        return PCN_FULL; /* before a large payload is copied for nothing */
     enum pcn_status status = place_payload(arena, message, payload, wait);
     if (status != PCN_OK)
         return status;
@@ -336,13 +334,10 @@ enum pcn_status pcn_channel_answer(struct pcn_arena *arena, struct pcn_channel *
     status = push(arena, &channel->results, message, payload, wait);
     if (status != PCN_OK) {
         withdraw(arena, message);
-        *attention = status == PCN_FULL;
         return status;
     }
     PCN_FAILPOINT("channel.answer.published");
     pcn_doorbell_ring(&channel->news);
-    if (pcn_load_relaxed32(&channel->attention))
-        *attention = pcn_exchange_relaxed32(&channel->attention, 0) != 0;
     return PCN_OK;
 }
 
@@ -385,13 +380,16 @@ struct pcn_remains pcn_channel_bury(struct pcn_arena *arena, struct pcn_channel 
     pcn_store_relaxed64(&claim->until, PCN_NO_CLAIM);
     pcn_store_relaxed32(&claim->busy, 0);
     PCN_FAILPOINT("channel.bury.cleared");
-    pcn_store_relaxed64(&claim->token, 0);
-    PCN_FAILPOINT("channel.bury.freed");
     uint64_t spinner = remains.token;
     if (spinner != 0)
         pcn_cas_relaxed64(&channel->spinner, &spinner, 0);
-    /* It may have swallowed a ring that another should have heard. */
+    /* Last of what needs the name: who buries again after our death must find it. */
+    pcn_store_relaxed64(&claim->token, 0);
+    PCN_FAILPOINT("channel.bury.freed");
+    /* It may have swallowed a ring that another should have heard, or have died between
+     * counting one and waking. */
     pcn_doorbell_broadcast(&channel->work);
     pcn_doorbell_broadcast(&channel->results.drained);
+    pcn_doorbell_broadcast(&channel->news);
     return remains;
 }

@@ -48,9 +48,6 @@ struct pcn_channel {
     _Alignas(PCN_CACHE_LINE) pcn_atomic64 spinner;
     /* Parent writes 1: no more tasks will come; workers leave when the ring is empty. */
     pcn_atomic32 closed;
-    /* 1: the next answer must also be reported to the supervisor. Set by the parent,
-     * cleared by the worker that reports. */
-    pcn_atomic32 attention;
     /* Counts what the parent's other threads have to tell its collector. */
     pcn_atomic32 pokes;
     pcn_token parent;
@@ -81,12 +78,16 @@ enum pcn_status pcn_channel_submit(struct pcn_arena *arena, struct pcn_channel *
 enum pcn_status pcn_channel_collect(struct pcn_arena *arena, struct pcn_channel *channel,
                                     uint8_t *to, uint64_t room, uint64_t *used, bool wait);
 
-/* Wait for results, or for a poke later than *pokes_seen (updated): a short spin where a
- * core is spare, then sleep. PCN_OK (perhaps for no reason), PCN_TIMEOUT, PCN_SIGNAL. */
-enum pcn_status pcn_channel_wait_news(struct pcn_channel *channel, uint32_t *pokes_seen,
+/* How often the channel was poked. Each thread that waits keeps its own count: read it,
+ * then see to what a poke may have been about, then wait for a later one. */
+uint32_t pcn_channel_pokes(const struct pcn_channel *channel);
+
+/* Wait for results, or for a poke that is not among the `pokes_seen`: a short spin where
+ * a core is spare, then sleep. PCN_OK (perhaps for no reason), PCN_TIMEOUT, PCN_SIGNAL. */
+enum pcn_status pcn_channel_wait_news(struct pcn_channel *channel, uint32_t pokes_seen,
                                       uint64_t timeout_ns);
 
-/* Make a thread that waits for news return, now or the next time it would sleep. */
+/* Make all threads that wait for news return, each now or the next time it would sleep. */
 void pcn_channel_poke(struct pcn_channel *channel);
 
 void pcn_channel_close(struct pcn_channel *channel);
@@ -118,11 +119,10 @@ enum pcn_status pcn_channel_claim(struct pcn_arena *arena, struct pcn_channel *c
 enum pcn_status pcn_channel_wait_work(struct pcn_arena *arena, struct pcn_channel *channel,
                                       uint64_t timeout_ns);
 
-/* Publish a result. *attention: tell the supervisor. PCN_OK, PCN_FULL, PCN_BUSY,
+/* Publish a result. PCN_OK, PCN_FULL (nobody collects: tell the supervisor), PCN_BUSY,
  * PCN_NO_MEMORY. */
 enum pcn_status pcn_channel_answer(struct pcn_arena *arena, struct pcn_channel *channel,
-                                   struct pcn_message *message, const void *payload, bool wait,
-                                   bool *attention);
+                                   struct pcn_message *message, const void *payload, bool wait);
 
 /* Wait until the result ring has room for more. PCN_OK, PCN_TIMEOUT, PCN_SIGNAL. */
 enum pcn_status pcn_channel_wait_room(struct pcn_channel *channel, uint64_t length,

@@ -24,8 +24,10 @@ enum pcn_slept pcn_doorbell_sleep(struct pcn_doorbell *bell, uint32_t ticket,
     enum pcn_slept slept = pcn_futex_wait(&bell->word, ticket, timeout_ns);
     PCN_FAILPOINT("doorbell.sleep.woken");
     if (slept == PCN_SLEPT_WOKEN) {
-        /* The ringer cleared the bit and woke one: others may still sleep. SYNC(doorbell.sleep) */
+        /* The ringer cleared the bit and woke one: others may still sleep. The caller is
+         * to look behind this, as behind arming. SYNC(doorbell.sleep) */
         pcn_fetch_or_seq_cst32(&bell->word, PCN_SLEEPER);
+        pcn_fence_seq_cst();
     }
     return slept;
 }

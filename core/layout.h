@@ -23,8 +23,9 @@
 #define PCN_MAX_BLOCKS 65536u
 #define PCN_CLASSES 160u
 
-/* Names one life of one slot: (generation << 16) | slot index. 0 is nobody. A generation
- * begins at 1 and grows by one at every sweep, so a token is never given twice. */
+/* Names one life of one slot: (generation << 16) | slot index. 0 is nobody. The first
+ * generation is 1; another one begins at every join and at every sweep, so a token is
+ * never given twice. */
 typedef uint64_t pcn_token;
 
 enum pcn_status {
@@ -47,20 +48,24 @@ struct pcn_lock {
 };
 
 struct pcn_slot {
-    /* Held by the process's life-long thread. Locked by: the owner for life, or a sweeper
-     * for the time of the sweep. A death leaves it marked by the kernel. */
+    /* Held by the process's life-long thread. Locked by: the owner for life, a sweeper for
+     * the time of the sweep, and who asks for a moment. A death leaves it marked by the
+     * kernel. All that follows is written only by who holds it. */
     pthread_mutex_t life;
-    /* Written by the sweeper at the end of a sweep. A death leaves it: not yet swept. */
+    /* Of the last life that began here; 0 before the first. Who joins and who sweeps adds
+     * one. A death leaves it: the dead one's, or one that nobody lives in. */
     pcn_atomic64 generation;
-    /* Token of the process that made this one; 0 for the family's first. Owner writes. */
+    /* Token of the process that made this one; 0 for the family's first. Owner writes.
+     * Counts only while the slot is TAKEN or SWEEPING. */
     pcn_atomic64 parent;
     /* Process id, for people and reports; never used to judge life. Owner writes. */
     pcn_atomic32 pid;
-    /* enum pcn_slot_state. Owner and sweeper write, both under `life`. */
+    /* enum pcn_slot_state. Owner and sweeper write. A death leaves it as it was. */
     pcn_atomic32 state;
 };
 
-enum pcn_slot_state { PCN_SLOT_RAW, PCN_SLOT_FREE, PCN_SLOT_TAKEN };
+/* SWEEPING: a sweep has begun; who finds it begins anew. */
+enum pcn_slot_state { PCN_SLOT_RAW, PCN_SLOT_FREE, PCN_SLOT_TAKEN, PCN_SLOT_SWEEPING };
 
 enum pcn_block_state {
     PCN_BLOCK_RAW,     /* descriptor never used */

@@ -26,16 +26,24 @@ pcn_token pcn_lock_owner(const struct pcn_lock *lock)
 static bool try_free(struct pcn_lock *lock, uint64_t mine)
 {
     uint64_t expected = 0;
-    /* SYNC(lock.hold): what the last holder wrote is visible from here on. */
-    return pcn_cas_acquire64(&lock->word, &expected, mine);
+    /* SYNC(lock.hold): what the last holder wrote is visible from here on.
+     * SYNC(lock.name): and our slot is, to who reads our name. */
+    return pcn_cas_acq_rel64(&lock->word, &expected, mine);
 }
 
 /* Inherit the lock of a dead owner. Exactly one waiter wins the exchange. */
 static bool try_inherit(struct pcn_lock *lock, uint64_t seen, uint64_t mine)
 {
-    /* SYNC(lock.hold): a dead owner released nothing; the kernel's marking of its life
-     * lock, which we have read, orders its writes before ours. */
-    return pcn_cas_acquire64(&lock->word, &seen, mine | PCN_SLEEPERS);
+    /* SYNC(lock.hold): a dead owner released nothing; that we know of its death orders
+     * its writes before ours (owner.md). SYNC(lock.name): as above. */
+    return pcn_cas_acq_rel64(&lock->word, &seen, mine | PCN_SLEEPERS);
+}
+
+static uint64_t look(const struct pcn_lock *lock)
+{
+    /* SYNC(lock.name): the named owner's slot is counted and in that generation, for us
+     * too; or the living would be taken for dead. */
+    return pcn_load_acquire64(&lock->word);
 }
 
 static bool spin(struct pcn_lock *lock, uint64_t mine)
@@ -54,7 +62,7 @@ enum pcn_status pcn_lock_try(const struct pcn_arena *arena, struct pcn_lock *loc
     uint64_t mine = me << 1;
     if (try_free(lock, mine) || spin(lock, mine))
         return PCN_OK;
-    uint64_t seen = pcn_load_relaxed64(&lock->word);
+    uint64_t seen = look(lock);
     if (seen != 0 && !pcn_owner_alive(arena, seen >> 1) && try_inherit(lock, seen, mine))
         return PCN_OWNER_DIED;
     return PCN_BUSY;
@@ -71,7 +79,7 @@ enum pcn_status pcn_lock_acquire(const struct pcn_arena *arena, struct pcn_lock 
          * costs one needless wake at most. */
         if (pcn_load_relaxed64(&lock->word) == 0 && try_free(lock, mine | PCN_SLEEPERS))
             return PCN_OK;
-        uint64_t seen = pcn_load_relaxed64(&lock->word);
+        uint64_t seen = look(lock);
         if (seen == 0)
             continue;
         if (!pcn_owner_alive(arena, seen >> 1)) {

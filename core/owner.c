@@ -37,12 +37,34 @@ static enum pcn_status grow(struct pcn_arena *arena)
     struct pcn_slot *slot = pcn_slot_at(arena, index);
     if (pcn_life_init(&slot->life) != 0)
         return PCN_NO_MEMORY;
-    pcn_store_relaxed64(&slot->generation, 1);
+    pcn_store_relaxed64(&slot->generation, 0);
     pcn_store_relaxed32(&slot->state, PCN_SLOT_FREE);
     PCN_FAILPOINT("owner.grow.made");
     /* SYNC(owner.slot): the slot's mutex is made before the slot is counted. */
     pcn_store_release32(&head->slots_high, index + 1);
     return PCN_OK;
+}
+
+pcn_token pcn_owner_begin(const struct pcn_arena *arena, uint32_t index)
+{
+    struct pcn_slot *slot = pcn_slot_at(arena, index);
+    uint64_t generation = pcn_load_relaxed64(&slot->generation) + 1;
+    /* SYNC(owner.death): we hold the dead one's mutex and so see all that it wrote; who
+     * learns of its death by the generation alone must see that too. */
+    pcn_store_release64(&slot->generation, generation);
+    return pcn_token_make(generation, index);
+}
+
+/* Does the slot still belong to the process that `token` names, or to what it left? */
+static bool in_place(const struct pcn_arena *arena, pcn_token token)
+{
+    uint32_t index = pcn_token_slot(token);
+    /* SYNC(owner.slot): a counted slot is ready to be asked. */
+    if (index >= pcn_load_acquire32(&pcn_head(arena)->slots_high))
+        return false;
+    const struct pcn_slot *slot = pcn_slot_at(arena, index);
+    return pcn_load_relaxed64(&slot->generation) == pcn_token_generation(token) &&
+           pcn_load_relaxed32(&slot->state) == PCN_SLOT_TAKEN;
 }
 
 /* Try to become the owner of slot `index`. PCN_BUSY: somebody has it. */
@@ -52,17 +74,27 @@ static enum pcn_status take(struct pcn_arena *arena, uint32_t index, pcn_token p
     if (!pcn_life_try(&slot->life))
         return PCN_BUSY;
     PCN_FAILPOINT("owner.take.locked");
-    if (pcn_load_relaxed32(&slot->state) == PCN_SLOT_TAKEN &&
+    if (pcn_load_relaxed32(&slot->state) != PCN_SLOT_FREE &&
         pcn_recover_slot(arena, index) != PCN_OK) {
         pcn_life_leave(&slot->life);
-        return PCN_BUSY; /* its children still live: its things may be in use */
+        return PCN_BUSY; /* its children are still there: its things may be in use */
     }
+    pcn_token me = pcn_owner_begin(arena, index);
+    PCN_FAILPOINT("owner.take.begun");
     pcn_store_relaxed64(&slot->parent, parent);
     pcn_store_relaxed32(&slot->pid, (uint32_t)getpid());
     PCN_FAILPOINT("owner.take.named");
     pcn_store_relaxed32(&slot->state, PCN_SLOT_TAKEN);
-    arena->me = pcn_token_make(pcn_load_relaxed64(&slot->generation), index);
     PCN_FAILPOINT("owner.take.taken");
+    /* SYNC(owner.parent): we are there before we look whether our parent is; its sweeper
+     * marks it before it looks for us. One of the two sees the other. */
+    pcn_fence_seq_cst();
+    if (parent != 0 && !in_place(arena, parent)) {
+        pcn_store_relaxed32(&slot->state, PCN_SLOT_FREE);
+        pcn_life_leave(&slot->life);
+        return PCN_CLOSED;
+    }
+    arena->me = me;
     return PCN_OK;
 }
 
@@ -73,8 +105,9 @@ static enum pcn_status join_here(struct pcn_arena *arena, pcn_token parent)
         /* SYNC(owner.slot): a counted slot's mutex is ready to use. */
         uint32_t high = pcn_load_acquire32(&head->slots_high);
         for (uint32_t index = 0; index < high; index++) {
-            if (take(arena, index, parent) == PCN_OK)
-                return PCN_OK;
+            enum pcn_status status = take(arena, index, parent);
+            if (status != PCN_BUSY)
+                return status;
         }
         /* A plain robust mutex: the owner of a lock of ours is named by a token, and this
          * process has none yet. Nothing to repair after a death, see grow(). */
@@ -128,19 +161,25 @@ static enum pcn_status join_in_keeper(struct pcn_arena *arena, pcn_token parent)
 
 enum pcn_status pcn_owner_join(struct pcn_arena *arena, pcn_token parent)
 {
+    /* After a fork this is the parent's token still: nothing may be done under it. */
+    arena->me = 0;
     return pcn_is_main_thread() ? join_here(arena, parent) : join_in_keeper(arena, parent);
 }
 
 bool pcn_owner_alive(const struct pcn_arena *arena, pcn_token token)
 {
     uint32_t index = pcn_token_slot(token);
-    if (token == 0 || index >= pcn_load_relaxed32(&pcn_head(arena)->slots_high))
-        return false;
-    struct pcn_slot *slot = pcn_slot_at(arena, index);
-    if (pcn_load_relaxed64(&slot->generation) != pcn_token_generation(token))
+    if (token == 0)
         return false;
     if (token == arena->me)
         return true;
+    /* SYNC(owner.slot): a counted slot's mutex is ready to use. */
+    if (index >= pcn_load_acquire32(&pcn_head(arena)->slots_high))
+        return false;
+    struct pcn_slot *slot = pcn_slot_at(arena, index);
+    /* SYNC(owner.death): who is told "dead" sees what the dead one wrote. */
+    if (pcn_load_acquire64(&slot->generation) != pcn_token_generation(token))
+        return false;
     if (!pcn_life_try(&slot->life))
         return true;
     pcn_life_leave(&slot->life);

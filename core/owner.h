@@ -6,13 +6,18 @@
 
 /* Take a slot for the calling process and hold its life lock from now on. `parent` is the
  * token of the process that made this one (0 for the family's first). To be called once
- * in each process, again after a fork. Sets arena->me.
- * PCN_OK, or PCN_NO_MEMORY when all slots are taken by the living. */
+ * in each process, again after a fork. Sets arena->me; 0 if it was refused.
+ * PCN_OK; PCN_NO_MEMORY when all slots are taken by the living; PCN_CLOSED when the parent
+ * died and was swept: what this process counts on may be gone. */
 enum pcn_status pcn_owner_join(struct pcn_arena *arena, pcn_token parent);
 
 /* Does the process that `token` names live? False for ever once it died or was swept. May
  * say true for a moment while somebody else looks at the same dead slot. */
 bool pcn_owner_alive(const struct pcn_arena *arena, pcn_token token);
+
+/* Begin a new life of slot `index`, whose life lock the caller holds: from here on all
+ * older tokens of the slot are dead for everybody. Returns the new token. */
+pcn_token pcn_owner_begin(const struct pcn_arena *arena, uint32_t index);
 
 static inline uint32_t pcn_token_slot(pcn_token token)
 {

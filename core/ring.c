@@ -33,6 +33,8 @@ static uint8_t *place(const struct pcn_arena *arena, const struct pcn_ring *ring
 static void write_bytes(const struct pcn_arena *arena, const struct pcn_ring *ring,
                         uint64_t position, const void *from, uint64_t length)
 {
+    if (length == 0)
+        return; /* an empty part may have no address */
     uint64_t until_end;
     uint8_t *to = place(arena, ring, position, &until_end);
     uint64_t first = length < until_end ? length : until_end;
@@ -44,6 +46,8 @@ static void write_bytes(const struct pcn_arena *arena, const struct pcn_ring *ri
 static void read_bytes(const struct pcn_arena *arena, const struct pcn_ring *ring,
                        uint64_t position, void *to, uint64_t length)
 {
+    if (length == 0)
+        return;
     uint64_t until_end;
     const uint8_t *from = place(arena, ring, position, &until_end);
     uint64_t first = length < until_end ? length : until_end;
@@ -92,7 +96,8 @@ enum pcn_status pcn_ring_push(const struct pcn_arena *arena, struct pcn_ring *ri
 
 bool pcn_ring_has_records(const struct pcn_ring *ring)
 {
-    return pcn_load_relaxed64(&ring->head) != pcn_load_relaxed64(&ring->tail);
+    /* SYNC(ring.retire): who finds the ring empty sees what was done with its records. */
+    return pcn_load_relaxed64(&ring->head) != pcn_load_acquire64(&ring->tail);
 }
 
 enum pcn_status pcn_ring_lock(const struct pcn_arena *arena, struct pcn_ring *ring, bool wait)

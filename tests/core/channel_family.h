@@ -65,13 +65,9 @@ static inline void pool_answer(struct pcn_arena *arena, struct pool *pool, uint6
     memset(payload, (int)task + 1, length);
     struct pcn_message message = {
         .task = task, .kind = 2, .worker = pool->seat, .length = length};
-    bool attention;
     enum pcn_status got;
-    while ((got = pcn_channel_answer(arena, pool->channel, &message, payload, true,
-                                     &attention)) == PCN_FULL) {
-        CHECK(attention);
+    while ((got = pcn_channel_answer(arena, pool->channel, &message, payload, true)) == PCN_FULL)
         CHECK(pcn_channel_wait_room(pool->channel, length, FAMILY_PATIENCE_NS) != PCN_TIMEOUT);
-    }
     CHECK_EQ(got, PCN_OK);
     pcn_channel_done(pool->channel, pool->seat);
 }

@@ -222,6 +222,8 @@ static void death_while_collecting(void)
 static void claim_and_die(struct pcn_arena *arena, void *context)
 {
     sit_and_claim(arena, context);
+    /* So that the place of the spinner is to be freed as well; settle() looks. */
+    pcn_store_relaxed64(&((struct scene *)context)->pool.channel->spinner, arena->me);
     raise(SIGKILL);
 }
 

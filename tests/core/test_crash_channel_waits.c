@@ -34,9 +34,9 @@ static void the_other_one_works(struct pcn_arena *arena, void *context, bool die
     submit(arena, scene); /* perhaps unheard: the dead one may be thought to spin */
     CHECK(!pcn_channel_bury(arena, scene->pool.channel, 0).claimed);
     CHECK(pcn_load_relaxed64(&scene->pool.channel->spinner) != scene->child);
-    uint32_t pokes = 0, count = collect(arena, scene);
+    uint32_t count = collect(arena, scene);
     while (count < 1) {
-        CHECK(pcn_channel_wait_news(scene->pool.channel, &pokes, FAMILY_PATIENCE_NS) !=
+        CHECK(pcn_channel_wait_news(scene->pool.channel, 0, FAMILY_PATIENCE_NS) !=
               PCN_TIMEOUT);
         count += collect(arena, scene);
     }
@@ -75,12 +75,11 @@ static void answer_in_seat_1(struct pcn_arena *arena, void *context)
 static void collect_all(struct pcn_arena *arena, void *context)
 {
     struct scene *scene = context;
-    uint32_t pokes = 0;
     while (!(pcn_load_relaxed32(&scene->pool.channel->results.drained.word) & 1))
         sched_yield();
     while (scene->times[scene->next + 1] == 0) {
         if (collect(arena, scene) == 0)
-            CHECK(pcn_channel_wait_news(scene->pool.channel, &pokes, 2 * FAMILY_PATIENCE_NS) !=
+            CHECK(pcn_channel_wait_news(scene->pool.channel, 0, 2 * FAMILY_PATIENCE_NS) !=
                   PCN_TIMEOUT);
     }
 }
@@ -89,12 +88,10 @@ static void fill_the_results(struct pcn_arena *arena, void *context)
 {
     struct scene *scene = context;
     uint8_t payload[1000] = {0};
-    bool attention;
     pcn_doorbell_broadcast(&scene->pool.channel->results.drained); /* nobody waits yet */
     memset(payload, (int)scene->next + 1, sizeof payload);
     struct pcn_message message = {.task = scene->next, .kind = 2, .length = sizeof payload};
-    while (pcn_channel_answer(arena, scene->pool.channel, &message, payload, true,
-                              &attention) == PCN_OK)
+    while (pcn_channel_answer(arena, scene->pool.channel, &message, payload, true) == PCN_OK)
         continue;
     scene->go = gate_make();
     scene->helper = family_fork(arena, answer_in_seat_1, scene);
@@ -138,8 +135,73 @@ static void death_while_waiting_for_room(void)
         crash_everywhere(&arena, &crash, scene);
 }
 
+/* ---- a worker dies while it rings for the parent's collector ---- */
+
+/* As a thread of the parent does: results are collected by others, too. */
+static void wait_for_news(struct pcn_arena *arena, void *context)
+{
+    (void)arena;
+    struct scene *scene = context;
+    CHECK(pcn_channel_wait_news(scene->pool.channel, 0, FAMILY_PATIENCE_NS) != PCN_TIMEOUT);
+    if (!pcn_ring_has_records(&scene->pool.channel->results)) /* woken by the burial */
+        CHECK(pcn_channel_wait_news(scene->pool.channel, 0, FAMILY_PATIENCE_NS) != PCN_TIMEOUT);
+}
+
+static void have_somebody_wait_for_news(struct pcn_arena *arena, void *context)
+{
+    struct scene *scene = context;
+    send_two(arena, scene);
+    scene->collector = family_fork(arena, wait_for_news, scene);
+    while (!(pcn_load_relaxed32(&scene->pool.channel->news.word) & 1))
+        sched_yield();
+}
+
+static void sit_and_claim(struct pcn_arena *arena, void *context)
+{
+    struct scene *scene = context;
+    struct pcn_message message;
+    sit(arena, scene);
+    CHECK_EQ(pool_claim(arena, &scene->pool, &message), PCN_OK);
+}
+
+static void answer(struct pcn_arena *arena, void *context)
+{
+    struct scene *scene = context;
+    pool_answer(arena, &scene->pool, scene->next - 2, scene->length);
+}
+
+static void the_collector_hears_the_next_answer(struct pcn_arena *arena, void *context, bool died)
+{
+    (void)died;
+    struct scene *scene = context;
+    collect(arena, scene);
+    pcn_channel_bury(arena, scene->pool.channel, 0);
+    let_another_work(arena, scene); /* whose ring must not go unheard */
+    CHECK(family_wait(scene->collector));
+    collect(arena, scene);
+    CHECK_EQ(scene->times[scene->next - 1], 1);
+    pcn_block_reclaim(arena, scene->child);
+    pcn_recover_all(arena);
+    free_payloads(arena, scene);
+}
+
+static void death_while_ringing_for_news(void)
+{
+    struct pcn_arena arena;
+    struct scene *scene = make_scene(&arena, 100, false);
+    const struct crash crash = {.name = "channel.answer, awaited",
+                                .arrange = have_somebody_wait_for_news,
+                                .prepare = sit_and_claim,
+                                .operate = answer,
+                                .survive = the_collector_hears_the_next_answer,
+                                .points = 8};
+    for (int round = 0; round < 4; round++)
+        crash_everywhere(&arena, &crash, scene);
+}
+
 static const struct check_case cases[] = {
     CHECK_CASE(death_while_waiting_for_work),
     CHECK_CASE(death_while_waiting_for_room),
+    CHECK_CASE(death_while_ringing_for_news),
 };
 CHECK_MAIN(cases)

@@ -135,6 +135,82 @@ static void death_while_joining_over_the_dead(void)
     crash_everywhere(&arena, &crash, scene);
 }
 
+/* ---- two join at once, over two dead ones; one of them dies at it ---- */
+
+struct pair {
+    struct scene scenes[2];
+    struct gate ready, die, join;
+    uint64_t number; /* the first joiner's fail point */
+    pcn_atomic32 next;
+};
+
+static void die_rich_when_told(struct pcn_arena *arena, void *context)
+{
+    struct pair *pair = context;
+    struct scene *scene = &pair->scenes[pcn_add_relaxed32(&pair->next, 1) % 2];
+    gate_open(&pair->ready, 1);
+    gate_wait(&pair->die); /* a later join would sweep this one by itself */
+    die_rich(arena, scene);
+}
+
+static void join_and_die(struct pcn_arena *arena, void *context)
+{
+    struct pair *pair = context;
+    gate_wait(&pair->join);
+    CHECK_EQ(pcn_failpoint_arm(pair->number), 0);
+    CHECK_EQ(pcn_owner_join(arena, pair->scenes[0].home), PCN_OK);
+    pcn_failpoint_arm(0);
+}
+
+static void join_and_work(struct pcn_arena *arena, void *context)
+{
+    struct pair *pair = context;
+    pcn_block_id id;
+    gate_wait(&pair->join);
+    CHECK_EQ(pcn_owner_join(arena, pair->scenes[0].home), PCN_OK);
+    for (int i = 0; i < 20; i++) {
+        CHECK_EQ(pcn_block_allocate(arena, 30000, &id, true), PCN_OK);
+        CHECK_EQ(pcn_block_free(arena, id, i % 2, true), PCN_OK);
+    }
+}
+
+static void death_while_two_join_over_two_dead(void)
+{
+    struct pcn_arena arena;
+    family_make(&arena);
+    struct pair *pair = family_memory(sizeof *pair);
+    pair->scenes[0].home = pair->scenes[1].home = arena.me;
+    /* How many points the first one passes depends on what the other leaves it to sweep. */
+    for (pair->number = 1; pair->number <= 24; pair->number++) {
+        snprintf(check_context, sizeof check_context, "fail point %llu",
+                 (unsigned long long)pair->number);
+        pair->ready = gate_make();
+        pair->die = gate_make();
+        pair->join = gate_make();
+        pid_t victims[2], joiners[2];
+        for (int i = 0; i < 2; i++)
+            victims[i] = family_fork(&arena, die_rich_when_told, pair);
+        for (int i = 0; i < 2; i++)
+            gate_wait(&pair->ready);
+        gate_open(&pair->die, 2);
+        for (int i = 0; i < 2; i++)
+            CHECK(!family_wait(victims[i]));
+        joiners[0] = family_fork_raw(&arena, join_and_die, pair);
+        joiners[1] = family_fork_raw(&arena, join_and_work, pair);
+        gate_open(&pair->join, 2);
+        bool died = !family_wait(joiners[0]);
+        CHECK(family_wait(joiners[1]));
+        CHECK(died || pair->number > 4); /* so many has a join alone */
+        pcn_recover_all(&arena);
+        CHECK_EQ(slots_taken(&arena), 1);
+        for (int i = 0; i < 2; i++)
+            CHECK_EQ(pcn_block_reclaim(&arena, pair->scenes[i].victim), 1);
+        CHECK_EQ(blocks_owned(&arena), 0);
+        CHECK_VALID(pcn_validate_arena(&arena));
+        newcomers_find_a_place(&arena, 6);
+    }
+}
+
 /* ---- recover_all by a process that has its own slot already ---- */
 
 struct sweeping {
@@ -217,6 +293,7 @@ static void who_joins_after_its_parent_was_swept_is_told(void)
 static const struct check_case cases[] = {
     CHECK_CASE(death_while_joining),
     CHECK_CASE(death_while_joining_over_the_dead),
+    CHECK_CASE(death_while_two_join_over_two_dead),
     CHECK_CASE(death_while_sweeping),
     CHECK_CASE(who_joins_after_its_parent_was_swept_is_told),
 };

@@ -294,6 +294,41 @@ static void who_is_no_member_may_sweep(void)
     CHECK_EQ(observer.me, 0);
 }
 
+static void join_a_parent_that_is_gone(struct pcn_arena *arena, void *context)
+{
+    CHECK_EQ(pcn_owner_join(arena, *(pcn_token *)context), PCN_CLOSED);
+    CHECK_EQ(arena->me, 0); /* nor the parent's, which fork had copied */
+}
+
+static uint64_t generation_of(const struct pcn_arena *arena, uint32_t index)
+{
+    return pcn_load_relaxed64(&pcn_slot_at(arena, index)->generation);
+}
+
+/* Sweepers and who is turned away have names too, if only for a moment. */
+static void no_name_is_given_twice(void)
+{
+    struct pcn_arena arena, outsider;
+    family_make(&arena);
+    CHECK_EQ(pcn_arena_attach(&outsider, dup(arena.fd)), PCN_OK);
+    pcn_token name, gone = 0;
+    uint64_t last = 0;
+    for (int round = 0; round < 3; round++) {
+        family_kill(family_fork_staying(&arena, &name));
+        uint32_t index = pcn_token_slot(name);
+        CHECK(pcn_token_generation(name) > last);
+        last = pcn_token_generation(name);
+        if (round > 0) /* a parent that died and was swept */
+            CHECK(family_wait(family_fork_raw(&arena, join_a_parent_that_is_gone, &gone)));
+        gone = name;
+        CHECK_EQ(pcn_recover_all(round == 1 ? &arena : &outsider), round == 0);
+        CHECK(generation_of(&arena, index) > last);
+        last = generation_of(&arena, index);
+        for (uint64_t generation = 0; generation <= last; generation++)
+            CHECK(!pcn_owner_alive(&arena, pcn_token_make(generation, index)));
+    }
+}
+
 static const struct check_case cases[] = {
     CHECK_CASE(nobody_else_is_alive),
     CHECK_CASE(a_token_names_slot_and_generation),
@@ -306,5 +341,6 @@ static const struct check_case cases[] = {
     CHECK_CASE(fork_does_not_pass_the_life_lock_on),
     CHECK_CASE(the_things_of_the_dead_stay_while_its_children_live),
     CHECK_CASE(who_is_no_member_may_sweep),
+    CHECK_CASE(no_name_is_given_twice),
 };
 CHECK_MAIN(cases)

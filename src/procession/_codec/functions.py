@@ -179,6 +179,15 @@ class FunctionTable:
         while self._retired and self._retired[0][0] < oldest_task:
             self._channel.free(self._retired.popleft()[1])
 
+    def free_all(self) -> None:
+        """No task will name any of them any more."""
+        blocks = [entry.sent.code for entry in self._entries.values()]
+        blocks += [code for _, code in self._retired]
+        self._entries.clear()
+        self._retired.clear()
+        for block in blocks:
+            self._channel.free(block)
+
     @property
     def has_retired(self) -> bool:
         """Whether ``free_retired`` has anything to look at."""

@@ -1,13 +1,15 @@
 """The binding of the C core (``core/``): method tables and conversions, no mechanism.
 
 ``bind_module.c`` makes the module, ``bind_family.c`` gives it the process's arena,
-``bind_channel.c`` a pool's rings and claims, ``bind_failpoint.c`` the tests' fail points.
+``bind_channel.c`` a pool's rings and claims (its two sides in ``bind_parent.c`` and
+``bind_worker.c``), ``bind_failpoint.c`` the tests' fail points.
 ``binding.pyi`` is the typed description of it all.
 """
 
 from __future__ import annotations
 
 from procession._core.binding import (
+    INLINE_LIMIT,
     Channel,
     alive,
     arena_statistics,
@@ -21,6 +23,7 @@ from procession._core.binding import (
 )
 
 __all__ = [
+    "INLINE_LIMIT",
     "Channel",
     "alive",
     "arena_statistics",

@@ -1,41 +1,33 @@
-"""What stands in the ledger: something sent to the workers that has no outcome yet."""
+"""What stands in the ledger: something sent to the workers that has no answer yet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from procession._codec import messages
 from procession._codec.exceptions import decode_exception
+from procession._codec.functions import Sent
 from procession._codec.objects import loads, short_repr
+from procession.errors.pool import WorkerDied
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
 
+# Kinds of answers that the engine gives itself.
+FAILURE: Final = -1  # the payload is the exception
+DEATH: Final = -2  # the payload is a Death
 
-class Settleable(Protocol):
-    """What a thread can wait for."""
-
-    settled: bool
+Answer = tuple[int, Any, int]
+"""Kind, payload, nanoseconds of a worker's time."""
 
 
-class Entry(Protocol):
-    """A record on its way: a task, or a chunk of a map."""
+class Death(NamedTuple):
+    """The end of a worker under a task: its pid, its exit code, the item it was at."""
 
-    number: int
-    block: int
-
-    def arrive(self, engine: Engine, kind: int, payload: bytes | memoryview, taken: int) -> None:
-        """Its answer is here; ``taken`` nanoseconds of a worker's time."""
-
-    def fail(self, engine: Engine, error: BaseException) -> None:
-        """It gets no answer."""
-
-    def resend(self, engine: Engine, *, by_value: bool = False) -> None:
-        """It was certainly not run: send it once more."""
-
-    def describe(self, item: int) -> tuple[str, int | None]:
-        """In short, for people: the call, and the item's index within it."""
+    pid: int
+    exitcode: int | None
+    item: int
 
 
 def function_name(function: Any) -> str:
@@ -43,95 +35,143 @@ def function_name(function: Any) -> str:
     return getattr(function, "__qualname__", None) or short_repr(function)
 
 
-def decode_outcome(kind: int, payload: bytes | memoryview) -> tuple[bool, Any]:
-    """``(True, value)`` or ``(False, exception)``; never raises."""
+def decode(
+    kind: int, payload: Any, describe: Callable[[int], tuple[str, int | None]]
+) -> tuple[bool, Any]:
+    """``(True, value)`` or ``(False, exception)``.
+
+    Runs code of the user's (unpickling). ``describe`` names the call for a ``WorkerDied``.
+    """
     if kind == messages.VALUE:
         try:
             return True, loads(payload)
         except Exception as error:
             error.add_note("(the task's result was pickled, but can not be unpickled here)")
             return False, error
+    if kind == FAILURE:
+        return False, payload
+    if kind == DEATH:
+        return False, WorkerDied(payload.pid, payload.exitcode, *describe(payload.item))
     return False, decode_exception(payload)
 
 
-class Task:
+class Record:
+    """One record of the task ring: a task, or a part of a map or imap call.
+
+    Attributes:
+        number: its place in the ledger.
+        kind, sent, payload: what the worker gets; kept until it is answered, to be sent again.
+        block: None until it is sent; then the block of a large payload, or 0.
+        attend: whether its answer is to be handed to ``arrive``; else the core sets ``answer``.
+        answer: its answer; None before.
+    """
+
+    __slots__ = ("answer", "attend", "block", "kind", "number", "payload", "sent")
+
+    number: int
+    kind: int
+    sent: Sent
+    payload: bytes
+    block: int | None
+    attend: bool
+    answer: Any
+
+    @property
+    def function(self) -> Any:
+        """What is called."""
+        raise NotImplementedError
+
+    def arrive(self, engine: Engine, kind: int, payload: Any, taken: int) -> None:
+        """Its answer is here; perhaps told twice. Under the engine's lock; no code of the
+        user's may run in here."""
+        raise NotImplementedError
+
+    def describe(self, item: int) -> tuple[str, int | None]:
+        """In short, for people: the call, and the item's index within it."""
+        raise NotImplementedError
+
+
+class Task(Record):
     """One call, and its outcome.
 
     Attributes:
-        settled: whether there is an outcome.
-        success: whether it is a value; else ``value`` is an exception.
+        callback, error_callback: called with the value or the exception, before ``answer`` is set.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "args",
-        "block",
-        "callback",
-        "error_callback",
-        "function",
-        "kwds",
-        "number",
-        "settled",
-        "success",
-        "value",
-    )
+    __slots__ = ("__weakref__", "_arrived", "_decoded", "callback", "error_callback", "function")
+
+    _arrived: Answer
+    _decoded: tuple[bool, Any]
 
     def __init__(
         self,
         function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwds: dict[str, Any],
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> None:
+        self.answer: Answer | None = None
+        self.block = None
         self.function = function
-        self.args = args
-        self.kwds = kwds
         self.callback = callback
         self.error_callback = error_callback
-        self.settled = False
-        self.block = 0
+        self.attend = callback is not None or error_callback is not None
 
-    def arrive(self, engine: Engine, kind: int, payload: bytes | memoryview, taken: int) -> None:
-        """Settle it, or send its function by value if the worker asks for that."""
-        if kind == messages.VALUE:
-            try:
-                self.value = loads(payload)
-                self.success = True
-            except Exception as error:
-                error.add_note("(the task's result was pickled, but can not be unpickled here)")
-                self.value = error
-                self.success = False
-        elif kind == messages.BY_VALUE:
-            self.resend(engine, by_value=True)
+    @property
+    def has_callback(self) -> bool:
+        """Whether somebody is to be called with the outcome."""
+        return self.callback is not None or self.error_callback is not None
+
+    def outcome(self) -> tuple[bool, Any]:
+        """``(True, value)`` or ``(False, exception)``; only when there is an answer."""
+        try:
+            return self._decoded
+        except AttributeError:
+            pass
+        kind, payload, _ = self.answer
+        self._decoded = decoded = decode(kind, payload, self.describe)
+        self.answer = (kind, None, 0)  # the decoded value is enough to keep
+        self.payload = b""
+        return decoded
+
+    def arrive(self, engine: Engine, kind: int, payload: Any, taken: int) -> None:
+        """Be answered; callbacks come first, so who waits for the task waits for them, too."""
+        if self.answer is not None:
             return
+        engine.free_payload(self)
+        if self.has_callback:
+            self._arrived = (kind, payload, taken)
+            engine.attendant.call_back(self)
         else:
-            self.value = decode_exception(payload)
-            self.success = False
-        self._settle(engine)
+            self.answer = (kind, payload, taken)
+            engine.channel.wake(self)
 
-    def fail(self, engine: Engine, error: BaseException) -> None:
-        """Settle it with an error of ours."""
-        self.value = error
-        self.success = False
-        self._settle(engine)
+    def call_back(self, engine: Engine) -> None:
+        """Run the callback that fits the outcome, then be answered. The attendant's."""
+        self._decoded = success, value = decode(*self._arrived[:2], self.describe)
+        callback = self.callback if success else self.error_callback
+        try:
+            if callback is not None:
+                callback(value)
+        finally:
+            self.answer = (self._arrived[0], None, 0)
+            self.payload = b""
+            engine.with_callbacks.discard(self)
+            engine.channel.wake(self)
 
-    def resend(self, engine: Engine, *, by_value: bool = False) -> None:
-        """Send it once more under its number."""
-        engine.send_task(self, by_value=by_value)
+    def skip_callback(self, engine: Engine) -> None:
+        """Be answered without it."""
+        if self.answer is None:
+            self.answer = self._arrived
+            engine.with_callbacks.discard(self)
+            engine.channel.wake(self)
 
     def describe(self, item: int) -> tuple[str, int | None]:
         """``f(1, x=2)``, shortened."""
-        words = [short_repr(argument) for argument in self.args]
-        words += [f"{name}={short_repr(value)}" for name, value in self.kwds.items()]
-        return f"{function_name(self.function)}({', '.join(words)})", None
-
-    def _settle(self, engine: Engine) -> None:
-        self.args = ()
-        self.kwds = {}
-        self.settled = True
-        callback = self.callback if self.success else self.error_callback
-        if callback is not None:
-            engine.call_back(callback, self.value)
-        if self.callback is not None or self.error_callback is not None:
-            engine.unattended.discard(self)
+        name = function_name(self.function)
+        try:
+            *_, args, kwds = loads(self.payload)
+            words = [short_repr(argument) for argument in args]
+            words += [f"{key}={short_repr(value)}" for key, value in kwds.items()]
+        except Exception:
+            return f"{name}(…)", None
+        return f"{name}({', '.join(words)})", None

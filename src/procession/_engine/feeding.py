@@ -1,74 +1,64 @@
-"""What waits for room in the task ring: first come, first served.
+"""What waits for room in the task ring.
 
-Most tasks never come here: they go straight into the ring. Here wait single records that
-found it full, and map calls, whose chunks are cut only when there is room for them.
+Most tasks never come here: they go straight into the ring. Here wait records that found it full
+or are to be sent again, and the calls that cut their records late (maps).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
-from procession._core import Channel
-from procession._engine.entries import Entry
+from procession._engine.turn import Turn
 
-
-class Fed(Enum):
-    """How an attempt to send something went."""
-
-    MORE = "sent one, has more"
-    DONE = "has nothing more"
-    FULL = "no room in the ring"
-    PAUSED = "has enough on the way; comes back by itself"
+if TYPE_CHECKING:
+    from procession._engine.entries import Record
 
 
-class Source(Protocol):
-    """Something that can send records when there is room."""
+class Job(Protocol):
+    """A call that makes its records when there is room."""
 
-    def feed(self) -> Fed:
-        """Send one record if there is room."""
+    def feed(self) -> bool:
+        """Make and send one record. False: not now, or nothing is left to send."""
 
-
-class Record:
-    """One encoded record that found the ring full."""
-
-    __slots__ = ("_channel", "_code", "_entry", "_function", "_kind", "_payload")
-
-    def __init__(
-        self, channel: Channel, entry: Entry, kind: int, function: int, code: int, payload: bytes
-    ) -> None:
-        self._channel = channel
-        self._entry = entry
-        self._kind = kind
-        self._function = function
-        self._code = code
-        self._payload = payload
-
-    def feed(self) -> Fed:
-        """Send it."""
-        block = self._channel.submit(
-            self._entry.number, self._kind, self._function, self._code, self._payload
-        )
-        if block < 0:
-            return Fed.FULL
-        self._entry.block = block
-        return Fed.DONE
+    @property
+    def all_sent(self) -> bool:
+        """Whether nothing is left to send."""
 
 
 class Feeder:
-    """The queue of sources. ``feed_all`` is called under the turnstile's turn only."""
+    """The queues. ``records`` is guarded by the engine's lock; ``jobs`` by their turn.
 
-    def __init__(self) -> None:
-        self.sources: deque[Source] = deque()
+    Args:
+        send: puts a record into the ring; False if there is no room.
+    """
 
-    def feed_all(self) -> None:
-        """Send until the ring is full or nothing is left."""
-        sources = self.sources
-        while sources:
-            source = sources[0]
-            fed = source.feed()
-            if fed is Fed.FULL:
+    def __init__(self, send: Callable[[Record], bool]) -> None:
+        self.records: deque[Record] = deque()
+        self.jobs: list[Job] = []
+        self.feed_jobs = Turn(self._feed_jobs).take
+        self._send = send
+
+    def feed_records(self) -> None:
+        """Send what waits, first come, first served. Under the engine's lock."""
+        records = self.records
+        while records:
+            record = records[0]
+            # One that an interrupt left here although it was sent has a block already.
+            if record.block is None and not self._send(record):
                 return
-            if fed is not Fed.MORE:
-                sources.popleft()
+            if records and records[0] is record:
+                records.popleft()
+
+    def _feed_jobs(self) -> None:
+        for job in list(self.jobs):
+            while job.feed():
+                pass
+            if job.all_sent and job in self.jobs:
+                self.jobs.remove(job)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self.records and not self.jobs

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
-from procession._engine.entries import Entry
+if TYPE_CHECKING:
+    from procession._engine.entries import Record
 
 
 class Ledger:
-    """Entries without an outcome, by number; numbers begin at 1 and are never reused.
+    """Entries without an answer, by number; numbers begin at 1 and are never reused.
 
-    ``open`` is the plain dict, for the hot path; in order of first sending.
+    ``open`` is the plain dict into which the core enters what it sends, and out of which it takes
+    what is answered.
     """
+
+    __slots__ = ("_numbers", "last", "open")
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self.open: dict[int, Entry] = {}
+        self.open: dict[int, Record] = {}
         self.last = 0
 
-    def enter(self, entry: Entry) -> int:
-        """Give the entry a number and keep it until it is settled."""
+    def next_number(self) -> int:
+        """A number for a new entry; the core enters it when it is sent."""
         number = self.last = next(self._numbers)
-        entry.number = number
-        self.open[number] = entry
         return number
 
     def oldest(self) -> int:

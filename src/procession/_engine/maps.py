@@ -1,20 +1,22 @@
 """A map call: cut into chunks late, sent a few at a time, put together again.
 
-The input is cut by slicing, so a range stays a range and a list is not copied item by
-item; a chunk is pickled only when the ring has room for it.
+The input is cut by slicing, so a range stays a range and a list is not copied item by item; a
+chunk is pickled only when it can be sent. Results are unpickled by the thread that waits for
+them, while the workers are at the next ones.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from procession._codec import messages
 from procession._codec.functions import Sent
-from procession._codec.objects import dumps, dumps_by_value
+from procession._codec.objects import dumps
 from procession._engine.chunking import ChunkSizer
-from procession._engine.entries import decode_outcome, function_name
-from procession._engine.feeding import Fed
+from procession._engine.entries import FAILURE, Record, decode, function_name
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
@@ -22,54 +24,52 @@ if TYPE_CHECKING:
 CHUNKS_A_WORKER = 2  # on their way: one that runs, one that waits beside it
 
 
-class Chunk:
-    """A part of a map call in the ledger."""
+class Chunk(Record):
+    """A part of a map call."""
 
-    __slots__ = ("block", "count", "job", "number", "start")
+    __slots__ = ("count", "failure", "job", "start")
 
     def __init__(self, job: MapJob, start: int, count: int) -> None:
         self.job = job
         self.start = start
         self.count = count
-        self.block = 0
+        self.failure: Exception | None = None  # why it could not be pickled
+        self.block = None
+        self.answer = None
+        self.attend = True
 
-    def arrive(self, engine: Engine, kind: int, payload: bytes | memoryview, taken: int) -> None:
-        """Hand the chunk's values to its job."""
+    @property
+    def function(self) -> Any:
+        """What is called."""
+        return self.job.function
+
+    def arrive(self, engine: Engine, kind: int, payload: Any, taken: int) -> None:
+        """Hand the chunk's values to its job, once."""
         if kind == messages.BY_VALUE:
-            self.resend(engine, by_value=True)
-            return
-        success, value = decode_outcome(kind, payload)
-        if success:
-            self.job.sizer.measured(self.count, taken)
-        self.job.chunk_settled(self, success, value)
-
-    def fail(self, engine: Engine, error: BaseException) -> None:
-        """The chunk gets no answer."""
-        self.job.chunk_settled(self, False, error)
-
-    def resend(self, engine: Engine, *, by_value: bool = False) -> None:
-        """Send the same items once more."""
-        if by_value:
-            self.job.send_function_by_value()
-        self.job.resend(self)
+            engine.attendant.send_by_value(self)
+        elif self.answer is None:
+            self.answer = kind
+            engine.free_payload(self)
+            self.job.chunk_arrived(self, kind, payload, taken)
 
     def describe(self, item: int) -> tuple[str, int | None]:
-        """The function's name and the item's index within the call."""
-        return f"{function_name(self.job.function)} in a map", self.start + min(
-            item, self.count - 1
-        )
+        """The function's name, and the item's index within the whole call."""
+        place = self.start + min(item, self.count - 1)
+        return f"{function_name(self.job.function)} in a map", place
 
 
 class MapJob:
     """One map call, and its outcome: a list of values in order, or the first error.
 
-    Like the standard library, all chunks run to their end even when one has failed.
+    Like the standard library's, all chunks run to their end even when one has failed.
 
     Args:
         kind: ``messages.MAP`` or ``messages.STARMAP``.
         items: a range, list or tuple; not to be changed while the call runs.
         chunk_size: items a record; None to adapt it to the measured time.
     """
+
+    attend = True
 
     def __init__(
         self,
@@ -83,124 +83,157 @@ class MapJob:
     ) -> None:
         self.engine = engine
         self.function = function
-        self.settled = False
-        self.success = True
-        self.value: Any = [None] * len(items)
-        self.sizer = ChunkSizer(engine.workers, chunk_size)
+        self.answer: bool | None = None
         self.callback = callback
         self.error_callback = error_callback
         self._kind = kind
         self._items = items
-        self._next = 0  # the first item not sent yet
-        self._settled_items = 0
+        self._total = len(items)
+        self._sizer = ChunkSizer(engine.workers, chunk_size)
+        self._limit = CHUNKS_A_WORKER * engine.workers
+        self._next = 0  # the first item not cut yet
+        self._made: Chunk | None = None  # cut and pickled, not sent yet
         self._on_the_way: set[Chunk] = set()
-        self._again: list[Chunk] = []
-        self._paused = False
         self._own: Sent | None = None  # a function published for this call alone
-        self._encoded: tuple[Chunk, Sent, bytes] | None = None  # found no room
+        self._arrived_items = 0
+        self._arrived: deque[tuple[Chunk, int, Any]] = deque()
+        self._values: list[Any] = [None] * self._total
+        self._error: BaseException | None = None
+        self._absorbing = threading.RLock()
+        if not items:
+            self.complete()
 
-    def feed(self) -> Fed:
-        """Send the next chunk, if the ring has room and not enough are on their way."""
-        if self._encoded is None:
-            if not self._again:
-                if self._next >= len(self._items):
-                    return Fed.DONE
-                if len(self._on_the_way) >= CHUNKS_A_WORKER * self.engine.workers:
-                    self._paused = True
-                    return Fed.PAUSED
-            if not self._encode():
-                return Fed.MORE
-        assert self._encoded is not None
-        chunk, sent, payload = self._encoded
-        block = self.engine.channel.submit(
-            chunk.number, self._kind, sent.number, sent.code, payload
-        )
-        if block < 0:
-            return Fed.FULL
-        chunk.block = block
-        self._encoded = None
-        return Fed.MORE
+    @property
+    def has_callback(self) -> bool:
+        """Whether somebody is to be called with the outcome."""
+        return self.callback is not None or self.error_callback is not None
 
-    def _encode(self) -> bool:
-        """Cut and pickle the next chunk; a chunk that can not be pickled has failed."""
-        if self._again:
-            chunk = self._again.pop()
-        else:
-            count = self.sizer.next(len(self._items) - self._next)
-            chunk = Chunk(self, self._next, count)
-            self._next += count
-            self.engine.ledger.enter(chunk)
+    # ---- sending; by one thread at a time
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether nothing is left to cut or to send."""
+        return self._made is None and self._next >= self._total
+
+    def feed(self) -> bool:
+        """Send the next chunk, if not enough are on their way and the ring has room."""
+        chunk = self._made
+        if chunk is None:
+            if self._next >= self._total or len(self._on_the_way) >= self._limit:
+                return False
+            chunk = self._make()
         self._on_the_way.add(chunk)
-        try:
-            sent = self._function_as_sent()
-            payload = dumps(self._items[chunk.start : chunk.start + chunk.count])
-        except Exception as error:
-            self.engine.ledger.open.pop(chunk.number, None)
-            self.chunk_settled(chunk, False, error)
+        if chunk.failure is not None:
+            with self.engine.lock:
+                chunk.arrive(self.engine, FAILURE, chunk.failure, 0)
+        elif chunk.block is None and not self.engine.send(chunk):
+            self._on_the_way.discard(chunk)
             return False
-        self._encoded = chunk, sent, payload
+        self._made = None
         return True
 
+    def _make(self) -> Chunk:
+        """Cut and pickle the next chunk."""
+        start = self._next
+        count = self._sizer.next(self._total - start)
+        chunk = Chunk(self, start, count)
+        chunk.number = self.engine.ledger.next_number()
+        chunk.kind = self._kind
+        try:
+            chunk.sent = self._function_as_sent()
+            chunk.payload = dumps(self._items[start : start + count])
+        except Exception as error:
+            chunk.failure = error
+        # Both or neither, whatever interrupts: there is no call in between.
+        self._made, self._next = chunk, start + count
+        return chunk
+
     def _function_as_sent(self) -> Sent:
-        if self._own is not None:
-            return self._own
-        sent = self.engine.function_as_sent(self.function)
+        sent = self._own or self.engine.function_as_sent(self.function)
         if sent is None:
-            self._own = sent = self.engine.functions.publish_content(dumps(self.function))
+            content = dumps(self.function)
+            self._own = sent = self.engine.functions.publish_content(content)
         return sent
 
-    def send_function_by_value(self) -> None:
-        """The workers do not know this function by its name."""
-        if self._own is None:
-            content = dumps_by_value(self.function)
-            self._own = self.engine.functions.publish_content(content)
+    def abandon(self, error: BaseException | None = None) -> None:
+        """Nobody wants the outcome, or nothing can be run any more: send no further chunk.
 
-    def resend(self, chunk: Chunk) -> None:
-        """Send a chunk once more that was certainly not run."""
-        self.engine.ledger.open[chunk.number] = chunk
-        self._again.append(chunk)
-        self._come_back()
+        With an error, what is not sent fails with it.
+        """
+        with self.engine.lock:
+            left = self._total - self._next
+            self._next = self._total
+            if self._made is not None and self._made.block is None:
+                left += self._made.count
+                self._made = None
+            if error is not None and left:
+                self._arrived.append((Chunk(self, 0, left), FAILURE, error))
+                self._count(left)
 
-    def _come_back(self) -> None:
-        self._paused = False
-        if self not in self.engine.feeder.sources:
-            self.engine.feeder.sources.append(self)
+    # ---- arriving; under the engine's lock
 
-    def chunk_settled(self, chunk: Chunk, success: bool, value: Any) -> None:
-        """A chunk has its outcome: a list of values, or an error."""
+    def chunk_arrived(self, chunk: Chunk, kind: int, payload: Any, taken: int) -> None:
+        """A chunk has its answer; it is unpickled later, by ``absorb``."""
         self._on_the_way.discard(chunk)
-        self._settled_items += chunk.count
-        if success and self.success:
-            self.value[chunk.start : chunk.start + chunk.count] = value
-        elif not success and self.success:
-            self.success = False
-            self.value = value
-        if self._settled_items >= len(self._items):
-            self._settle()
-        elif self._paused:
-            self._come_back()
+        if kind == messages.VALUE:
+            self._sizer.measured(chunk.count, taken)
+        self._arrived.append((chunk, kind, payload))
+        self._count(chunk.count)
 
-    def abandon(self, error: BaseException) -> None:
-        """No further chunk will be sent; what has no outcome yet fails with ``error``."""
-        left = len(self._items) - self._next
-        self._next = len(self._items)
-        if self._encoded is not None:
-            self._encoded = None
-        if left and not self.settled:
-            self._settled_items += left
-            if self.success:
-                self.success = False
-                self.value = error
-            if self._settled_items >= len(self._items):
-                self._settle()
+    def _count(self, items: int) -> None:
+        self._arrived_items += items
+        if self._arrived_items >= self._total and self.answer is None:
+            if self.has_callback:
+                self.engine.attendant.call_back(self)
+            else:
+                self.complete()
 
-    def _settle(self) -> None:
-        engine = self.engine
+    def complete(self) -> None:
+        """All is here; who waits may go."""
+        self.answer = True
         self._items = ()
+        self.engine.with_callbacks.discard(self)
         if self._own is not None:
-            engine.channel.free(self._own.code)
-        self.settled = True
-        callback = self.callback if self.success else self.error_callback
-        if callback is not None:
-            engine.call_back(callback, self.value)
-        engine.unattended.discard(self)
+            self.engine.channel.free(self._own.code)
+            self._own = None
+        self.engine.channel.wake(self)
+
+    # ---- the outcome; by the threads that wait
+
+    def absorb(self) -> None:
+        """Unpickle what has arrived."""
+        if not self._arrived:
+            return
+        with self._absorbing:
+            while self._arrived:
+                arrived = self._arrived[0]
+                chunk, kind, payload = arrived
+                success, value = decode(kind, payload, chunk.describe)
+                if success:
+                    self._values[chunk.start : chunk.start + chunk.count] = value
+                elif self._error is None:
+                    self._error = value
+                if self._arrived and self._arrived[0] is arrived:
+                    self._arrived.popleft()
+
+    def outcome(self) -> tuple[bool, Any]:
+        """``(True, list of values)`` or ``(False, exception)``; when there is an answer."""
+        self.absorb()
+        with self._absorbing:  # another thread may be at the last chunk
+            if self._error is not None:
+                return False, self._error
+            return True, self._values
+
+    def call_back(self, engine: Engine) -> None:
+        """Run the callback that fits the outcome, then be complete. The attendant's."""
+        success, value = self.outcome()
+        callback = self.callback if success else self.error_callback
+        try:
+            if callback is not None:
+                callback(value)
+        finally:
+            self.complete()
+
+    def skip_callback(self, engine: Engine) -> None:
+        """Be complete without it."""
+        self.complete()

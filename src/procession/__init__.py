@@ -1,0 +1,89 @@
+"""Python's multiprocessing on one crash-safe shared-memory core.
+
+``import procession as mp`` gives the names of the standard library's package. A name is loaded at
+its first use, so importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if sys.platform != "linux":
+    raise ImportError(
+        f"procession runs on Linux only so far, not on {sys.platform}: its core needs futexes and "
+        "memory files. Use the standard library's multiprocessing here."
+    )
+
+if TYPE_CHECKING:
+    from procession.context import BaseContext as BaseContext
+    from procession.context import DefaultContext as DefaultContext
+    from procession.context import ForkContext as ForkContext
+    from procession.context import Process as Process
+    from procession.context import cpu_count as cpu_count
+    from procession.context import freeze_support as freeze_support
+    from procession.context import get_all_start_methods as get_all_start_methods
+    from procession.context import get_context as get_context
+    from procession.context import get_start_method as get_start_method
+    from procession.context import Pool as Pool
+    from procession.context import set_start_method as set_start_method
+    from procession.errors import AuthenticationError as AuthenticationError
+    from procession.errors import BufferTooShort as BufferTooShort
+    from procession.errors import ProcessError as ProcessError
+    from procession.errors import TimeoutError as TimeoutError
+    from procession.errors.pool import InitializerFailed as InitializerFailed
+    from procession.errors.pool import MaybeEncodingError as MaybeEncodingError
+    from procession.errors.pool import PoolTerminated as PoolTerminated
+    from procession.errors.pool import RemoteError as RemoteError
+    from procession.errors.pool import WorkerDied as WorkerDied
+    from procession.process import active_children as active_children
+    from procession.process import current_process as current_process
+    from procession.process import parent_process as parent_process
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "procession.context": (
+        "BaseContext",
+        "DefaultContext",
+        "ForkContext",
+        "Pool",
+        "Process",
+        "cpu_count",
+        "freeze_support",
+        "get_all_start_methods",
+        "get_context",
+        "get_start_method",
+        "set_start_method",
+    ),
+    "procession.errors": (
+        "AuthenticationError",
+        "BufferTooShort",
+        "ProcessError",
+        "TimeoutError",
+    ),
+    "procession.errors.pool": (
+        "InitializerFailed",
+        "MaybeEncodingError",
+        "PoolTerminated",
+        "RemoteError",
+        "WorkerDied",
+    ),
+    "procession.process": ("active_children", "current_process", "parent_process"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,361 @@
+/* Channel, the parent's side: submit, collect, wait, bury.
+ *
+ * Whatever hands a result to its entry happens in one go under the GIL, with no Python
+ * code in between that a signal handler could interrupt: no result can be lost on the way.
+ * The same holds for what is sent: it is in the ring and in the ledger, or in neither. */
+#include "bind_channel.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "platform.h"
+#include "recover.h"
+
+/* Answers of a kind up to this one are outcomes; others ask for something. */
+#define LAST_OUTCOME_KIND 1u
+
+static int note_block(PyObject *entry, pcn_block_id block)
+{
+    PyObject *number = PyLong_FromUnsignedLong(block);
+    int failed = number ? PyObject_SetAttrString(entry, "block", number) : -1;
+    Py_XDECREF(number);
+    return failed;
+}
+
+/* Push the record. The entry is in `open` before anybody can answer, and only if it is sent. */
+static enum pcn_status send_entry(Channel *self, struct pcn_arena *arena, PyObject *open,
+                                  PyObject *number, PyObject *entry,
+                                  struct pcn_message *message, const void *payload)
+{
+    if (PyDict_SetItem(open, number, entry) < 0)
+        return PCN_REFUSED;
+    enum pcn_status status = PCN_BUSY;
+    if (message->length <= PCN_INLINE_LIMIT)
+        status = pcn_channel_submit(arena, self->channel, message, payload, false);
+    if (status == PCN_BUSY) {
+        channel_enter(self);
+        Py_BEGIN_ALLOW_THREADS
+        status = pcn_channel_submit(arena, self->channel, message, payload, true);
+        Py_END_ALLOW_THREADS
+        channel_leave(self);
+    }
+    if (status != PCN_OK && PyDict_DelItem(open, number) < 0)
+        PyErr_Clear();
+    return status;
+}
+
+PyObject *channel_submit(Channel *self, PyObject *const *args, Py_ssize_t count)
+{
+    unsigned long long task, kind, function, code;
+    if (count != 7 || !PyDict_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError,
+                        "submit(entry, open, number, kind, function, code, payload)");
+        return NULL;
+    }
+    if (!channel_is_open(self) || unsigned_argument(args[2], &task) < 0 ||
+        unsigned_argument(args[3], &kind) < 0 || unsigned_argument(args[4], &function) < 0 ||
+        unsigned_argument(args[5], &code) < 0)
+        return NULL;
+    struct pcn_arena *arena = family_arena();
+    Py_buffer payload;
+    if (!arena || PyObject_GetBuffer(args[6], &payload, PyBUF_SIMPLE) < 0)
+        return NULL;
+    struct pcn_message message = {.task = task,
+                                  .kind = (uint32_t)kind,
+                                  .function = function,
+                                  .code = (uint32_t)code,
+                                  .length = (uint64_t)payload.len};
+    enum pcn_status status =
+        send_entry(self, arena, args[1], args[2], args[0], &message, payload.buf);
+    PyBuffer_Release(&payload);
+    if (status == PCN_FULL)
+        Py_RETURN_FALSE;
+    if (status == PCN_OK && note_block(args[0], message.block) == 0)
+        Py_RETURN_TRUE;
+    return PyErr_Occurred() ? NULL : raise_status(status);
+}
+
+/* ---- handing out ---- */
+
+static int has_answer(PyObject *entry)
+{
+    PyObject *answer = PyObject_GetAttrString(entry, "answer");
+    if (!answer)
+        return -1;
+    Py_DECREF(answer);
+    return answer != Py_None;
+}
+
+static int needs_attention(PyObject *entry)
+{
+    PyObject *attend = PyObject_GetAttrString(entry, "attend");
+    if (!attend)
+        return -1;
+    int truth = PyObject_IsTrue(attend);
+    Py_DECREF(attend);
+    return truth;
+}
+
+static int append_arrival(PyObject *arrivals, PyObject *entry, uint32_t kind, PyObject *payload,
+                          uint64_t last)
+{
+    PyObject *done = NULL;
+    PyObject *arrival = Py_BuildValue("(OIOK)", entry, (unsigned)kind, payload,
+                                      (unsigned long long)last);
+    if (arrival)
+        done = PyObject_CallMethod(arrivals, "append", "(O)", arrival);
+    Py_XDECREF(arrival);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+static int set_answer(PyObject *entry, uint32_t kind, PyObject *payload, uint64_t nanoseconds)
+{
+    PyObject *answer = Py_BuildValue("(IOK)", (unsigned)kind, payload,
+                                     (unsigned long long)nanoseconds);
+    int failed = answer ? PyObject_SetAttrString(entry, "answer", answer) : -1;
+    Py_XDECREF(answer);
+    return failed;
+}
+
+/* One result to its entry. 1: it got its answer; 0: it goes to arrivals, or nobody wants it. */
+static int hand_out(const struct pcn_message *message, PyObject *payload, PyObject *open,
+                    PyObject *arrivals)
+{
+    if (message->task == 0)
+        return append_arrival(arrivals, Py_None, message->kind, payload, message->worker);
+    PyObject *number = PyLong_FromUnsignedLongLong(message->task);
+    PyObject *entry = number ? PyDict_GetItemWithError(open, number) : NULL;
+    if (!entry) {
+        Py_XDECREF(number);
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    Py_INCREF(entry);
+    int failed = PyDict_DelItem(open, number);
+    Py_DECREF(number);
+    int attend = failed ? -1 : needs_attention(entry);
+    int outcome = -1;
+    if (attend < 0)
+        outcome = -1;
+    else if (attend || message->kind > LAST_OUTCOME_KIND)
+        outcome = append_arrival(arrivals, entry, message->kind, payload, message->function);
+    else if (set_answer(entry, message->kind, payload, message->function) == 0)
+        outcome = 1;
+    Py_DECREF(entry);
+    return outcome;
+}
+
+/* What a waiter can be told; all reads and writes of its word are made under the GIL. */
+enum { LOOK_AGAIN = 1, RETURN = 2 };
+
+static void tell(Channel *self, struct waiter *waiter, uint32_t what)
+{
+    pcn_store_relaxed32(&waiter->word, pcn_load_relaxed32(&waiter->word) | what);
+    if (waiter == self->waiters)
+        pcn_channel_poke(self->channel); /* the one that leads sleeps there */
+    else
+        pcn_futex_wake(&waiter->word, INT_MAX);
+}
+
+void wake_all_waiters(Channel *self)
+{
+    for (struct waiter *waiter = self->waiters; waiter; waiter = waiter->next)
+        tell(self, waiter, RETURN);
+}
+
+/* Wake those, but `me`, whose entry has its answer. */
+static void wake_answered(Channel *self, const struct waiter *me)
+{
+    for (struct waiter *waiter = self->waiters; waiter; waiter = waiter->next) {
+        if (waiter != me && has_answer(waiter->entry) != 0) {
+            PyErr_Clear();
+            tell(self, waiter, LOOK_AGAIN);
+        }
+    }
+}
+
+static PyObject *payload_of(struct pcn_arena *arena, struct pcn_message *message,
+                            const void *inlined)
+{
+    if (!message->block)
+        return PyBytes_FromStringAndSize(inlined, (Py_ssize_t)message->length);
+    PyObject *bytes = PyBytes_FromStringAndSize(
+        (const char *)pcn_block_bytes(arena, message->block), (Py_ssize_t)message->length);
+    pcn_block_free(arena, message->block, false, true);
+    return bytes;
+}
+
+/* Hand out all that is in the ring now; with the GIL held throughout. */
+static int collect(Channel *self, PyObject *open, PyObject *arrivals, const struct waiter *me)
+{
+    struct pcn_arena *arena = family_arena();
+    if (!arena)
+        return -1;
+    int failed = 0;
+    bool answered = false;
+    uint64_t used;
+    /* A collection now could run somebody's finalizer, and that come in here again. */
+    int collects_garbage = PyGC_Disable();
+    while (!failed && pcn_channel_collect(arena, self->channel, self->scratch, COLLECT_ROOM,
+                                          &used, false) == PCN_OK) {
+        for (uint64_t at = 0; at < used;) {
+            struct pcn_message message;
+            memcpy(&message, self->scratch + at, sizeof message);
+            uint64_t length = sizeof message + (message.block ? 0 : message.length);
+            PyObject *payload = payload_of(arena, &message, self->scratch + at + sizeof message);
+            int outcome = payload ? hand_out(&message, payload, open, arrivals) : -1;
+            Py_XDECREF(payload);
+            failed |= outcome < 0;
+            answered |= outcome > 0;
+            at += (length + 7u) & ~(uint64_t)7u;
+        }
+    }
+    if (collects_garbage)
+        PyGC_Enable();
+    if (answered && self->waiters && (self->waiters != me || me->next))
+        wake_answered(self, me);
+    return failed ? -1 : 0;
+}
+
+PyObject *channel_collect(Channel *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 2 || !PyDict_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "collect(open, arrivals)");
+        return NULL;
+    }
+    if (!channel_is_open(self) || collect(self, args[0], args[1], NULL) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* ---- waiting ---- */
+
+static void enlist(Channel *self, struct waiter *me)
+{
+    struct waiter **end = &self->waiters;
+    while (*end)
+        end = &(*end)->next;
+    *end = me;
+}
+
+static void delist(Channel *self, struct waiter *me)
+{
+    struct waiter **link = &self->waiters;
+    while (*link != me)
+        link = &(*link)->next;
+    bool led = link == &self->waiters;
+    *link = me->next;
+    if (led && self->waiters) {
+        /* It leads from now on; it still sleeps on its own word. */
+        pcn_store_relaxed32(&self->waiters->word,
+                            pcn_load_relaxed32(&self->waiters->word) | LOOK_AGAIN);
+        pcn_futex_wake(&self->waiters->word, INT_MAX);
+    }
+}
+
+/* Sleep until there may be something new, without the GIL. */
+static void sleep_once(Channel *self, struct waiter *me, uint32_t pokes, uint64_t left)
+{
+    uint64_t step = left < STEP_NS ? left : STEP_NS;
+    bool leads = self->waiters == me;
+    channel_enter(self);
+    Py_BEGIN_ALLOW_THREADS
+    if (leads)
+        pcn_channel_wait_news(self->channel, pokes, step);
+    else
+        pcn_futex_wait(&me->word, 0, step);
+    Py_END_ALLOW_THREADS
+    channel_leave(self);
+}
+
+static PyObject *wait_for(Channel *self, struct waiter *me, PyObject *open, PyObject *arrivals,
+                          uint64_t span)
+{
+    uint64_t began = span == UINT64_MAX || span == 0 ? 0 : pcn_now_ns();
+    uint64_t left = span;
+    for (;;) {
+        if (!self->block || self->released)
+            Py_RETURN_NONE; /* all entries got their answers before */
+        uint32_t told = pcn_load_relaxed32(&me->word);
+        pcn_store_relaxed32(&me->word, 0);
+        uint32_t pokes = pcn_channel_pokes(self->channel);
+        if (collect(self, open, arrivals, me) < 0)
+            return NULL;
+        int answered = has_answer(me->entry);
+        Py_ssize_t waiting = answered < 0 ? -1 : PyObject_Size(arrivals);
+        if (waiting < 0)
+            return NULL;
+        if (answered)
+            Py_RETURN_TRUE;
+        if (waiting > 0 || told & RETURN)
+            Py_RETURN_NONE;
+        if (left == 0)
+            Py_RETURN_FALSE;
+        sleep_once(self, me, pokes, left);
+        if (PyErr_CheckSignals() < 0)
+            return NULL;
+        if (span != UINT64_MAX) {
+            uint64_t gone = pcn_now_ns() - began;
+            left = gone >= span ? 0 : span - gone;
+        }
+    }
+}
+
+PyObject *channel_wait(Channel *self, PyObject *const *args, Py_ssize_t count)
+{
+    uint64_t span;
+    if (count != 4 || !PyDict_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "wait(entry, open, arrivals, timeout)");
+        return NULL;
+    }
+    if (timeout_argument(args[3], &span) < 0)
+        return NULL;
+    struct waiter me = {.entry = args[0]};
+    enlist(self, &me);
+    PyObject *result = wait_for(self, &me, args[1], args[2], span);
+    delist(self, &me);
+    return result;
+}
+
+PyObject *channel_wake(Channel *self, PyObject *entry)
+{
+    if (!self->block || self->released)
+        Py_RETURN_NONE;
+    for (struct waiter *waiter = self->waiters; waiter; waiter = waiter->next) {
+        if (waiter->entry == entry)
+            tell(self, waiter, RETURN);
+    }
+    Py_RETURN_NONE;
+}
+
+/* ---- the cold path ---- */
+
+PyObject *channel_close(Channel *self, PyObject *ignored)
+{
+    (void)ignored;
+    if (!channel_is_open(self))
+        return NULL;
+    pcn_channel_close(self->channel);
+    Py_RETURN_NONE;
+}
+
+PyObject *channel_bury(Channel *self, PyObject *worker)
+{
+    uint32_t seat;
+    struct pcn_arena *arena = family_arena();
+    if (!arena || seat_argument(self, worker, &seat) < 0)
+        return NULL;
+    struct pcn_remains remains;
+    channel_enter(self);
+    Py_BEGIN_ALLOW_THREADS
+    remains = pcn_channel_bury(arena, self->channel, seat);
+    if (remains.token)
+        pcn_block_reclaim(arena, remains.token);
+    pcn_recover_all(arena);
+    Py_END_ALLOW_THREADS
+    channel_leave(self);
+    if (!remains.claimed)
+        Py_RETURN_NONE;
+    return Py_BuildValue("(KOK)", (unsigned long long)remains.task,
+                         remains.started ? Py_True : Py_False, (unsigned long long)remains.item);
+}

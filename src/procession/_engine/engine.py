@@ -1,0 +1,446 @@
+"""The whole engine, as the doors call it: submit, wait, close, terminate."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
+from typing import Any, NamedTuple, NoReturn
+
+from procession import _core
+from procession._codec import messages
+from procession._codec.exceptions import decode_exception
+from procession._codec.functions import FunctionTable, Sent
+from procession._codec.objects import PROTOCOL, dumps
+from procession._core import Channel
+from procession._engine.attendant import Attendant
+from procession._engine.crew import Crew
+from procession._engine.entries import DEATH, FAILURE, Answer, Death, Record, Task
+from procession._engine.feeding import Feeder
+from procession._engine.ledger import Ledger
+from procession._engine.maps import MapJob
+from procession._engine.policy import Held, PoolState
+from procession._engine.streams import StreamJob
+from procession._engine.supervisor import PATIENCE, Supervisor
+from procession._launch import cpus, exits
+from procession._launch.methods import Child
+from procession._worker.loop import Seat, work
+from procession.errors.pool import InitializerFailed, PoolTerminated
+
+RING_BYTES = 1 << 20
+"""Of each ring: room for some ten thousand small tasks or results."""
+
+EXIT_PRIORITY = 15  # pools end before other exit functions, as in the standard library
+
+_CARRIED = Sent(0, 0)
+
+
+class HeldRecord(NamedTuple):
+    """What a dead worker held."""
+
+    state: Held
+    record: Record | None = None
+    item: int = 0
+
+
+class Engine:
+    """A channel, the workers behind it, and the ledger of what they owe.
+
+    Args:
+        workers: how many processes.
+        initializer, initargs: called once in each of them.
+        max_tasks: after so many tasks a worker is replaced; None for never.
+        launch: starts a worker process that runs the given function.
+
+    Raises:
+        OSError: the system has no room for so many processes.
+        MemoryError: it has none for the channel.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        initializer: Callable[..., object] | None,
+        initargs: Iterable[Any],
+        max_tasks: int | None,
+        launch: Callable[[Callable[[], int]], Child],
+    ) -> None:
+        self.workers = workers
+        self.pid = os.getpid()
+        self.state = PoolState.RUNNING
+        self.lock = threading.RLock()
+        self.ledger = Ledger()
+        self.open = self.ledger.open
+        self.arrivals: deque[tuple[Any, int, Any, int]] = deque()
+        self.feeder = Feeder(self.send)
+        self.streams: set[StreamJob] = set()
+        self.with_callbacks: set[Task | MapJob] = set()
+        self._finished = False
+        bell = os.eventfd(0)
+        try:
+            # A core is spare for the waiting thread while fewer tasks run than there are cores.
+            self.channel = Channel(workers, RING_BYTES, RING_BYTES, cpus.cpu_count(), bell)
+        except BaseException:
+            os.close(bell)
+            raise
+        self.functions = FunctionTable(self.channel)
+        self._publishing = threading.RLock()
+        self.attendant = Attendant(self)
+        initargs = tuple(initargs)
+
+        def start(seat: int) -> Child:
+            about = Seat(self.channel, seat, initializer, initargs, max_tasks)
+            return launch(lambda: work(about))
+
+        crew = Crew(workers, start)
+        self.supervisor = Supervisor(self, crew, bell, patience=max(PATIENCE, 2 * workers))
+        try:
+            for seat in range(workers):
+                crew.hire(seat)
+        except BaseException:
+            for worker in crew:
+                worker.child.send_signal(9)
+                worker.child.wait()
+                self.channel.bury(worker.seat)
+                crew.dismiss(worker)
+            self.channel.release()
+            os.close(bell)
+            raise
+        self.supervisor.start()
+        self._exit = exits.register_exit(self.terminate, priority=EXIT_PRIORITY)
+
+    # ---- submitting
+
+    def submit(self, task: Task, args: tuple[Any, ...], kwds: dict[str, Any]) -> None:
+        """Send one call.
+
+        Raises:
+            ValueError: the pool is not running any more.
+            InitializerFailed: it never was able to.
+            Exception: whatever pickling raises.
+        """
+        if self.state is not PoolState.RUNNING:
+            self.refuse()
+        function = task.function
+        sent = self.functions.find(function) or self._publish(function)
+        if sent is not None:
+            task.kind = messages.CALL
+            task.sent = sent
+            try:
+                payload = pickle.dumps((args, kwds), PROTOCOL)
+            except Exception:
+                payload = dumps((args, kwds))
+        else:
+            task.kind = messages.CARRIED_CALL
+            task.sent = sent = _CARRIED
+            payload = dumps((function, args, kwds))
+        task.payload = payload
+        task.number = number = self.ledger.next_number()
+        if task.attend:
+            self.with_callbacks.add(task)
+        if len(payload) <= _core.INLINE_LIMIT:
+            went = self.channel.submit(task, self.open, number, task.kind, *sent, payload)
+        else:
+            task.attend = True
+            went = self.send(task)
+        if not went:
+            with self.lock:
+                self.feeder.records.append(task)
+        if not went or task.has_callback:
+            self.attendant.call()
+        if self.state is not PoolState.RUNNING:
+            self._look_after_latecomers()
+
+    def map(
+        self,
+        kind: int,
+        function: Callable[..., Any],
+        items: Sequence[Any],
+        chunk_size: int | None,
+        callback: Callable[[list[Any]], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+        *,
+        attended: bool,
+    ) -> MapJob:
+        """Begin a map call; see ``MapJob``. ``attended``: the caller is going to wait for it."""
+        if self.state is not PoolState.RUNNING:
+            self.refuse()
+        job = MapJob(self, kind, function, items, chunk_size, callback, error_callback)
+        if job.answer is None or job.has_callback:
+            if job.has_callback:
+                self.with_callbacks.add(job)
+            self.feeder.jobs.append(job)
+            try:
+                self.feeder.feed_jobs()
+            except BaseException:
+                job.abandon()
+                raise
+            if not attended and (job.has_callback or not job.all_sent):
+                self.attendant.call()
+            if self.state is not PoolState.RUNNING:
+                self._look_after_latecomers()
+        return job
+
+    def stream(
+        self, function: Callable[..., Any], items: Iterable[Any], chunk_size: int, *, ordered: bool
+    ) -> StreamJob:
+        """Begin an imap call; see ``StreamJob``."""
+        if self.state is not PoolState.RUNNING:
+            self.refuse()
+        job = StreamJob(self, function, items, chunk_size, ordered)
+        self.streams.add(job)
+        job.pull()
+        if self.state is not PoolState.RUNNING:
+            self._look_after_latecomers()
+        return job
+
+    def refuse(self) -> NoReturn:
+        """Raise what a pool that takes no more work says."""
+        if self.state is PoolState.BROKEN:
+            raise self._broken()
+        raise ValueError("Pool not running")
+
+    def function_as_sent(self, function: Callable[..., Any]) -> Sent | None:
+        """The function's number, published if need be; None if it must travel with each call."""
+        return self.functions.find(function) or self._publish(function)
+
+    def _publish(self, function: Callable[..., Any]) -> Sent | None:
+        with self._publishing:
+            if self.functions.has_retired:
+                self.functions.free_retired(self.ledger.oldest())
+            return self.functions.publish(function, self.ledger.last)
+
+    def send(self, record: Record) -> bool:
+        """Put a record into the ring; False if there is no room."""
+        sent, payload = record.sent, record.payload
+        # The answer to a large one is waited with until its block is known: under the lock.
+        with self.lock:
+            if self._finished or not self.channel.submit(
+                record, self.open, record.number, record.kind, sent.number, sent.code, payload
+            ):
+                return False
+            if record.block:
+                record.payload = b""  # the block has it
+        return True
+
+    def send_by_value(self, record: Record) -> None:
+        """The workers do not know its function by name. Runs code of the user's."""
+        try:
+            with self._publishing:
+                function = record.function
+                sent = self.functions.publish(function, self.ledger.last, by_value=True)
+        except Exception as error:
+            with self.lock:
+                record.arrive(self, FAILURE, error, 0)
+            return
+        if sent is not None:
+            record.sent = sent
+        self.send_again(HeldRecord(Held.UNSTARTED, record))
+
+    def send_again(self, held: HeldRecord) -> None:
+        """Send a record once more that was certainly not run, before all others."""
+        record = held.record
+        assert record is not None
+        with self.lock:
+            if record.block:
+                record.payload = self.channel.fetch(record.block)
+                self.free_payload(record)
+            record.block = None
+            self.feeder.records.appendleft(record)
+            self.feeder.feed_records()
+            if self.feeder.records:
+                self.attendant.call()
+
+    def free_payload(self, record: Record) -> None:
+        """A record is answered: its large arguments are not needed any more."""
+        if record.block:
+            self.channel.free(record.block)
+            record.block = 0
+
+    # ---- collecting
+
+    def collect(self) -> None:
+        """Hand out what was answered, without running code of the user's."""
+        if not self._finished:
+            self.channel.collect(self.open, self.arrivals)
+        with self.lock:
+            arrivals = self.arrivals
+            while arrivals:
+                arrival = arrivals[0]
+                entry, kind, payload, last = arrival
+                if entry is not None:
+                    entry.arrive(self, kind, payload, last)
+                elif kind == messages.READY:
+                    self.supervisor.worker_is_ready(last)
+                else:
+                    self.supervisor.initializer_failed(decode_exception(payload))
+                # An interrupt's handler may have come in here, and done it all.
+                if arrivals and arrivals[0] is arrival:
+                    arrivals.popleft()
+            if self.feeder.records and not self._finished:
+                self.feeder.feed_records()
+
+    def step(self, entry: Any, timeout: float | None) -> bool | None:
+        """Wait once: True when ``entry`` is answered, False when time is up, else None."""
+        got = self.channel.wait(entry, self.open, self.arrivals, timeout)
+        if got is None or self.feeder.records:
+            self.collect()
+        if self.feeder.jobs:
+            self.feeder.feed_jobs()
+        return got
+
+    def wait(self, entry: Task | MapJob, timeout: float | None = None) -> bool:
+        """Wait until the entry is answered; False when time is up.
+
+        Whoever waits collects, for all.
+        """
+        deadline = None if timeout is None else monotonic() + timeout
+        left = timeout
+        while entry.answer is None:
+            if self.step(entry, left) is False:
+                return entry.answer is not None
+            if isinstance(entry, MapJob):
+                entry.absorb()
+            if deadline is not None:
+                left = max(0.0, deadline - monotonic())
+        return True
+
+    # ---- the end
+
+    def close(self) -> None:
+        """Take no more work; the workers leave when all that was submitted is done."""
+        with self.lock:
+            if self.state is not PoolState.RUNNING:
+                return
+            self.state = PoolState.CLOSING
+        self._look_after_latecomers()
+
+    def terminate(self, *, wait: bool = True) -> None:
+        """End the workers now; what has no answer fails with ``PoolTerminated``."""
+        if os.getpid() != self.pid:
+            return
+        self.state = PoolState.TERMINATING
+        self.supervisor.wake()
+        if wait:
+            self.supervisor.join()
+            self.attendant.join(1.0)
+
+    def join(self) -> None:
+        """Wait until the workers have ended and all callbacks were called."""
+        self.supervisor.join()
+        self.attendant.join()
+
+    def break_pool(self, cause: BaseException | None) -> None:
+        """Nothing can be run any more."""
+        with self.lock:
+            if self.state in (PoolState.RUNNING, PoolState.CLOSING):
+                self._broken_by = cause
+                self.state = PoolState.BROKEN
+        self.supervisor.wake()
+
+    _broken_by: BaseException | None = None
+
+    def _broken(self) -> InitializerFailed:
+        error = InitializerFailed(
+            "the pool can not start its workers: the initializer raised, or they end before they "
+            "are ready"
+        )
+        error.__cause__ = self._broken_by
+        return error
+
+    def _look_after_latecomers(self) -> None:
+        """Something was submitted about when the state changed: nobody else may look after it."""
+        if self.state is PoolState.CLOSING:
+            self.attendant.call()
+        else:
+            self.fail_all()
+
+    def finish_closing(self) -> bool:
+        """While closing: pull inputs without bounds; let the workers go when all is done."""
+        if self.state is not PoolState.CLOSING or self._finished:
+            return False
+        for job in list(self.streams):
+            job.lift_limit()
+            job.pull()
+        if not self.is_idle:
+            return False
+        self.channel.close()
+        return True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing that was submitted is left to do."""
+        return (
+            not self.open
+            and not self.arrivals
+            and self.feeder.is_empty
+            and not self.streams
+            and self.attendant.is_idle
+        )
+
+    @property
+    def is_unattended(self) -> bool:
+        """Whether something has to go on although nobody may be waiting for it."""
+        if not self.feeder.is_empty or self.with_callbacks:
+            return True
+        return self.state is PoolState.CLOSING and not self.is_idle
+
+    # ---- for the supervisor
+
+    def bury(self, seat: int) -> HeldRecord:
+        """Settle a dead worker's seat; what it held, taken out of the ledger. Under the lock."""
+        remains = self.channel.bury(seat)
+        if remains is None:
+            return HeldRecord(Held.NOTHING)
+        number, started, item = remains
+        record = self.open.pop(number, None)
+        if record is None:  # answered before it died
+            return HeldRecord(Held.NOTHING)
+        return HeldRecord(Held.STARTED if started else Held.UNSTARTED, record, item)
+
+    def fail_held(self, held: HeldRecord, pid: int, exitcode: int | None) -> None:
+        """Its worker died at it. Under the lock."""
+        assert held.record is not None
+        self._answer(held.record, (DEATH, Death(pid, exitcode, held.item), 0))
+
+    def fail_all(self) -> None:
+        """The pool is terminating or broken: whatever has no answer gets an error."""
+
+        def error() -> Exception:
+            if self.state is PoolState.BROKEN:
+                return self._broken()
+            return PoolTerminated("the pool was terminated before this task was answered")
+
+        with self.lock:
+            self.collect()
+            self.attendant.stop()
+            records = [*self.open.values(), *self.feeder.records]
+            self.open.clear()
+            self.feeder.records.clear()
+            for record in records:
+                self._answer(record, (FAILURE, error(), 0))
+            for job in [*self.feeder.jobs, *self.streams]:
+                job.abandon(error())
+            self.feeder.jobs.clear()
+            self.streams.clear()
+
+    def _answer(self, record: Record, answer: Answer) -> None:
+        if record.attend:
+            record.arrive(self, *answer)
+        else:
+            record.answer = answer
+            self.channel.wake(record)
+
+    def finish(self) -> None:
+        """The last worker is gone: give everything back. The supervisor's last act."""
+        with self.lock:
+            if self.state is not PoolState.CLOSING:
+                self.fail_all()
+            self._finished = True
+            self.attendant.stop()
+            self.functions.free_all()
+            self.channel.release()
+            self._exit.cancel()

@@ -1,0 +1,185 @@
+"""The thread that looks after deaths. It runs no code of the user's, so nothing can hold it up.
+
+It sleeps in poll() on the workers' sentinels and on an eventfd; a worker whose result finds no
+room writes to that, and so does every thread that has something for it to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import traceback
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from procession._engine.crew import Crew, Worker
+from procession._engine.policy import Held, Instruction, PoolState, WorkerEnded, decide
+
+if TYPE_CHECKING:
+    from procession._engine.engine import Engine
+
+STEP = 5.0
+"""Seconds after which it looks around in any case."""
+
+RETRY = 0.1
+"""Seconds until a worker that could not be started is tried again."""
+
+TERMINATE_GRACE = 1.0
+"""Seconds from SIGTERM to SIGKILL when a pool is terminated."""
+
+PATIENCE = 8
+"""False starts in a row (more than twice the workers, at least) that are borne."""
+
+
+class Supervisor:
+    """Watches the crew of one engine.
+
+    Args:
+        engine: told what becomes of the tasks.
+        bell: an eventfd; the supervisor closes it when it ends.
+    """
+
+    def __init__(self, engine: Engine, crew: Crew, bell: int, *, patience: int) -> None:
+        self._engine = engine
+        self._crew = crew
+        self._bell = bell
+        self._bell_lock = threading.RLock()
+        self._patience = patience
+        self._false_starts = 0
+        self._poll = select.poll()
+        self._poll.register(bell, select.POLLIN)
+        self._kill_at: float | None = None
+        self._retry_at: float | None = None
+        self.start_failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="procession-supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Begin, once the first crew is there."""
+        for worker in self._crew:
+            self._poll.register(worker.child.sentinel, select.POLLIN)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have it look around now."""
+        with self._bell_lock:
+            if self._bell >= 0:
+                os.eventfd_write(self._bell, 1)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end: no worker is left then. Not from its own thread."""
+        if self._thread is not threading.current_thread() and self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def worker_is_ready(self, seat: int) -> None:
+        """A worker has initialised itself. Under the engine's lock."""
+        worker = self._crew.at(seat)
+        if worker is not None:
+            worker.ready = True
+            self._false_starts = 0
+            self.start_failure = None
+
+    def initializer_failed(self, error: BaseException) -> None:
+        """An initializer raised: it will do so again. Under the engine's lock."""
+        self.start_failure = error
+        self._patience = 0
+
+    # ---- the thread
+
+    def _run(self) -> None:
+        try:
+            while not self._look_around():
+                self._sleep()
+        except BaseException as error:
+            # A mistake of ours: nobody shall wait for what can not come any more.
+            traceback.print_exc()
+            self._engine.break_pool(error)
+            self._crew.signal(signal.SIGKILL)
+            for worker in self._crew:
+                worker.child.wait()
+                self._crew.dismiss(worker)
+        finally:
+            with self._bell_lock:
+                bell, self._bell = self._bell, -1
+            self._engine.finish()
+            os.close(bell)
+
+    def _sleep(self) -> None:
+        until = [at for at in (self._kill_at, self._retry_at) if at is not None]
+        left = min([STEP, *(at - monotonic() for at in until)])
+        for fd, _ in self._poll.poll(max(0.0, left) * 1000):
+            if fd == self._bell:
+                os.eventfd_read(fd)
+
+    def _look_around(self) -> bool:
+        """Do all there is to do now; whether all is over."""
+        engine, crew = self._engine, self._crew
+        engine.collect()
+        for worker in crew.ended():
+            self._worker_ended(worker)
+        if engine.state in (PoolState.TERMINATING, PoolState.BROKEN):
+            engine.fail_all()
+            self._end_crew()
+        elif self._retry_at is not None and monotonic() >= self._retry_at:
+            self._retry_at = None
+            if engine.state is PoolState.RUNNING or not engine.is_idle:
+                for seat in crew.empty_seats():
+                    self._hire(seat)
+        return not crew and engine.state is not PoolState.RUNNING and self._nothing_left()
+
+    def _nothing_left(self) -> bool:
+        if self._engine.state is PoolState.CLOSING and not self._engine.is_idle:
+            # All workers left, or died, and there is work again (a task to be sent again).
+            self._retry_at = self._retry_at or monotonic()
+            return False
+        return True
+
+    def _end_crew(self) -> None:
+        if self._kill_at is None:
+            self._kill_at = monotonic() + TERMINATE_GRACE
+            self._crew.signal(signal.SIGTERM)
+        elif monotonic() >= self._kill_at:
+            self._kill_at = monotonic() + TERMINATE_GRACE
+            self._crew.signal(signal.SIGKILL)
+
+    def _worker_ended(self, worker: Worker) -> None:
+        engine, child = self._engine, worker.child
+        self._poll.unregister(child.sentinel)
+        with engine.lock:
+            # All that it published, before its claim is read: what it answered is not lost.
+            engine.collect()
+            held = engine.bury(worker.seat)
+            if not worker.ready:
+                self._false_starts += 1
+            ended = WorkerEnded(
+                held=held.state,
+                ready=worker.ready,
+                tasks_left=held.record is not None or not engine.is_idle,
+                false_starts=self._false_starts,
+            )
+            instructions = decide(engine.state, ended, patience=self._patience)
+            if Instruction.FAIL_TASK in instructions:
+                engine.fail_held(held, child.pid, child.poll())
+            elif Instruction.RESEND_TASK in instructions:
+                engine.send_again(held)
+        self._crew.dismiss(worker)
+        if Instruction.BREAK_POOL in instructions:
+            engine.break_pool(self.start_failure)
+        elif Instruction.REPLACE_WORKER in instructions:
+            self._hire(worker.seat)
+
+    def _hire(self, seat: int) -> None:
+        try:
+            worker = self._crew.hire(seat)
+        except OSError as error:
+            self.start_failure = error
+            self._false_starts += 1
+            if not self._crew and self._false_starts > self._patience:
+                self._engine.break_pool(error)
+            else:
+                self._retry_at = monotonic() + RETRY
+            return
+        with contextlib.suppress(ValueError):
+            self._poll.register(worker.child.sentinel, select.POLLIN)
