@@ -44,6 +44,10 @@ struct pcn_channel {
     struct pcn_ring results;
     _Alignas(PCN_CACHE_LINE) struct pcn_doorbell work; /* workers sleep here */
     _Alignas(PCN_CACHE_LINE) struct pcn_doorbell news; /* the parent's collector sleeps here */
+    /* Spins in vain since the last one that was not: of whoever waits for news (the parent
+     * writes) or for work (the spinner writes). Only hints: any value is good. */
+    pcn_atomic32 news_misses;
+    pcn_atomic32 work_misses;
     /* Token of the one idle worker that spins; it clears it. A dead one is buried. */
     _Alignas(PCN_CACHE_LINE) pcn_atomic64 spinner;
     /* Parent writes 1: no more tasks will come; workers leave when the ring is empty. */

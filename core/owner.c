@@ -63,8 +63,10 @@ static bool in_place(const struct pcn_arena *arena, pcn_token token)
     if (index >= pcn_load_acquire32(&pcn_head(arena)->slots_high))
         return false;
     const struct pcn_slot *slot = pcn_slot_at(arena, index);
-    return pcn_load_relaxed64(&slot->generation) == pcn_token_generation(token) &&
-           pcn_load_relaxed32(&slot->state) == PCN_SLOT_TAKEN;
+    /* SYNC(owner.parent): who sees the state of a newer life sees its generation, too; so
+     * the state first. */
+    return pcn_load_acquire32(&slot->state) == PCN_SLOT_TAKEN &&
+           pcn_load_relaxed64(&slot->generation) == pcn_token_generation(token);
 }
 
 /* Try to become the owner of slot `index`. PCN_BUSY: somebody has it. */
@@ -84,7 +86,8 @@ static enum pcn_status take(struct pcn_arena *arena, uint32_t index, pcn_token p
     pcn_store_relaxed64(&slot->parent, parent);
     pcn_store_relaxed32(&slot->pid, (uint32_t)getpid());
     PCN_FAILPOINT("owner.take.named");
-    pcn_store_relaxed32(&slot->state, PCN_SLOT_TAKEN);
+    /* SYNC(owner.parent): not seen before the generation; a child of an older one looks. */
+    pcn_store_release32(&slot->state, PCN_SLOT_TAKEN);
     PCN_FAILPOINT("owner.take.taken");
     /* SYNC(owner.parent): we are there before we look whether our parent is; its sweeper
      * marks it before it looks for us. One of the two sees the other. */

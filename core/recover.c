@@ -31,7 +31,8 @@ enum pcn_status pcn_recover_slot(const struct pcn_arena *arena, uint32_t index)
      * looks at its parent. One of the two sees the other. */
     pcn_fence_seq_cst();
     if (has_child(arena, index)) {
-        pcn_store_relaxed32(&slot->state, PCN_SLOT_TAKEN);
+        /* SYNC(owner.parent): not before the generation that a dead sweeper may have begun. */
+        pcn_store_release32(&slot->state, PCN_SLOT_TAKEN);
         return PCN_BUSY;
     }
     /* The dead one may have died inside the heap's lock, and we hold its life: without a

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from procession.context import BaseContext as BaseContext
     from procession.context import DefaultContext as DefaultContext
     from procession.context import ForkContext as ForkContext
+    from procession.context import Pool as Pool
     from procession.context import Process as Process
     from procession.context import cpu_count as cpu_count
     from procession.context import freeze_support as freeze_support
     from procession.context import get_all_start_methods as get_all_start_methods
     from procession.context import get_context as get_context
     from procession.context import get_start_method as get_start_method
-    from procession.context import Pool as Pool
     from procession.context import set_start_method as set_start_method
     from procession.errors import AuthenticationError as AuthenticationError
     from procession.errors import BufferTooShort as BufferTooShort

@@ -14,7 +14,7 @@ from procession import errors, process
 from procession._launch import cpus, fork, methods
 
 if TYPE_CHECKING:
-    from procession.pool import Pool
+    from procession import pool
 
 __all__ = ["BaseContext", "DefaultContext", "ForkContext", "ForkProcess", "Process", "get_context"]
 
@@ -59,7 +59,7 @@ class BaseContext:
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
-    ) -> Pool:
+    ) -> pool.Pool:
         """A pool of worker processes; see ``procession.pool.Pool``."""
         from procession.pool import Pool  # lazy: the pool door is heavy
 
@@ -149,3 +149,9 @@ def _concrete(method: str) -> BaseContext:
 
 _default_context = DefaultContext()
 get_context = _default_context.get_context
+Pool = _default_context.Pool
+cpu_count = _default_context.cpu_count
+freeze_support = _default_context.freeze_support
+get_all_start_methods = _default_context.get_all_start_methods
+get_start_method = _default_context.get_start_method
+set_start_method = _default_context.set_start_method

@@ -11,7 +11,7 @@ import operator
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from procession import errors
 from procession._codec import messages
@@ -79,9 +79,9 @@ class AsyncResult(Task):
 
     def _wait(self, timeout: float | None) -> bool:
         pool = self._pool
-        if self.answer is not None or pool is None:
-            return True
-        return pool._engine.wait(self, timeout)
+        if self.answer is None and pool is not None:
+            return pool._engine.wait(self, timeout)
+        return True
 
 
 ApplyResult = AsyncResult
@@ -164,9 +164,7 @@ class Pool:
             processes = cpus.cpu_count()
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
-        if maxtasksperchild is not None and (
-            not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0
-        ):
+        if maxtasksperchild is not None and not _is_positive_int(maxtasksperchild):
             raise ValueError("maxtasksperchild must be a positive int or None")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
@@ -301,7 +299,7 @@ class Pool:
         self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int, *, ordered: bool
     ) -> StreamJob:
         self._check_running()
-        size = _chunk_size(chunksize)
+        size = _chunk_size(operator.index(chunksize))
         assert size is not None
         return self._engine.stream(func, iterable, size, ordered=ordered)
 
@@ -324,7 +322,7 @@ class Pool:
             raise ValueError("Pool is still running")
         self._engine.join()
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Self:
         self._check_running()
         return self
 
@@ -340,18 +338,16 @@ class Pool:
         engine: Engine | None = getattr(self, "_engine", None)
         if engine is None or engine.state is not PoolState.RUNNING or engine.pid != os.getpid():
             return
-        warnings.warn(f"unclosed running pool {self!r}", ResourceWarning, source=self, stacklevel=2)
+        warnings.warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self, stacklevel=2)
         engine.terminate(wait=False)
 
     def __reduce__(self) -> NoReturn:
         raise NotImplementedError("pool objects cannot be passed between processes or pickled")
 
     def __repr__(self) -> str:
-        state = _STATES[self._engine.state]
-        kind = type(self)
-        return (
-            f"<{kind.__module__}.{kind.__qualname__} state={state} pool_size={self._engine.workers}>"
-        )
+        kind, engine = type(self), self._engine
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        return f"<{name} state={_STATES[engine.state]} pool_size={engine.workers}>"
 
     def _check_running(self) -> None:
         if self._engine.state is not PoolState.RUNNING:
@@ -372,6 +368,10 @@ def _sequence(iterable: Iterable[Any]) -> Sequence[Any]:
         items: Sequence[Any] = iterable  # type: ignore[assignment]
         return items
     return list(iterable)
+
+
+def _is_positive_int(value: object) -> bool:
+    return isinstance(value, int) and value > 0
 
 
 def _chunk_size(chunksize: int | None) -> int | None:

@@ -7,6 +7,7 @@ the first child of the second child).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -101,11 +102,9 @@ class BaseProcess:
             "daemonic processes are not allowed to have children",
         )
         _cleanup()
-        self._popen = self._Popen(self)
-        self._sentinel = self._popen.sentinel
-        # The target may refer to this object, and is not needed here any more.
-        del self._target, self._args, self._kwargs
-        _children.add(self)
+        child = self._Popen(self)
+        if self._popen is None:  # a _Popen of the program's own does not know _adopt()
+            self._adopt(child)
 
     def terminate(self) -> None:
         """Send SIGTERM. Descendants of the process end with it."""
@@ -257,6 +256,14 @@ class BaseProcess:
         self.run()
         return 0
 
+    def _adopt(self, child: methods.Child) -> None:
+        """In the parent: this process runs. Called by the start methods."""
+        self._popen = child
+        self._sentinel = child.sentinel
+        # The target may refer to this object, and is not needed here any more.
+        del self._target, self._args, self._kwargs
+        _children.add(self)
+
     @staticmethod
     def _after_fork() -> None:
         """For subclasses: something to be done first in the child."""
@@ -339,11 +346,7 @@ def launch_worker(entry: Callable[[], int], *, kind: str = "ForkPoolWorker") -> 
         return entry()
 
     _cleanup()
-    child = fork.ForkedChild(be_worker, name=lambda: worker.name)
-    worker._popen = child
-    worker._sentinel = child.sentinel
-    _children.add(worker)
-    return child
+    return fork.ForkedChild(be_worker, name=lambda: worker.name, known=worker._adopt)
 
 
 def current_process() -> BaseProcess:
@@ -395,18 +398,23 @@ def _become(process: BaseProcess) -> None:
 
 def _end_children() -> None:
     """At this process's end: terminate the daemonic children, join the others."""
-    daemons = [process for process in active_children() if process.daemon]
-    for process in daemons:
-        process.terminate()
+    daemons = []
+    for process in active_children():
+        # A child that has become another user's may not let us: it must not stop us, nor we wait.
+        with contextlib.suppress(PermissionError):
+            if process.daemon:
+                process.terminate()
+                daemons.append(process)
     for process in active_children():
         if not process.daemon:
             process.join()
     deadline = time.monotonic() + DAEMON_GRACE
     for process in daemons:
         process.join(max(0.0, deadline - time.monotonic()))
-        if process.exitcode is None:
-            process.kill()
-            process.join()
+        with contextlib.suppress(PermissionError):
+            if process.exitcode is None:
+                process.kill()
+                process.join()
 
 
 _children: set[BaseProcess] = set()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -59,18 +59,16 @@ def _family(tmp_path: Path, text: str, count: int) -> Iterator[tuple[int, list[i
     )
     assert running.stdin is not None
     assert running.stdout is not None
-    descriptors = []
+    descriptors: list[int] = []
+    pids = (int(running.stdout.readline()) for _ in range(count))
     try:
-        for _ in range(count):
-            descriptors.append(os.pidfd_open(int(running.stdout.readline())))
+        descriptors.extend(map(os.pidfd_open, pids))  # one by one: a late failure keeps the first
         yield running.pid, descriptors
     finally:
         running.kill()
         for fd in descriptors:
-            try:
+            with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             os.close(fd)
         running.wait(LIMIT)
         running.stdin.close()

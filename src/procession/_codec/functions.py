@@ -199,7 +199,7 @@ class FunctionCache:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._functions: dict[int, Callable[..., Any]] = {}
+        self.known: dict[int, Callable[..., Any]] = {}  # the plain dict, for the hot path
 
     def load(self, number: int, code: int) -> Callable[..., Any]:
         """The function of this number, loaded from its block the first time.
@@ -208,7 +208,7 @@ class FunctionCache:
             FunctionMissing: this process has another function, or none, under its name.
             Exception: whatever its pickle raises.
         """
-        known = self._functions.get(number)
+        known = self.known.get(number)
         if known is not None:
             return known
         loaded = loads(self._channel.fetch(code))
@@ -221,7 +221,7 @@ class FunctionCache:
             if fingerprint(loaded) != expected:
                 raise FunctionMissing(f"{loaded!r} has changed since this worker began")
         function: Callable[..., Any] = loaded
-        if len(self._functions) >= KEPT_BY_WORKER:
-            del self._functions[next(iter(self._functions))]
-        self._functions[number] = function
+        if len(self.known) >= KEPT_BY_WORKER:
+            del self.known[next(iter(self.known))]
+        self.known[number] = function
         return function

@@ -2,7 +2,7 @@
 
 ``bind_module.c`` makes the module, ``bind_family.c`` gives it the process's arena,
 ``bind_channel.c`` a pool's rings and claims (its two sides in ``bind_parent.c`` and
-``bind_worker.c``), ``bind_failpoint.c`` the tests' fail points.
+``bind_worker.c``), ``bind_turn.c`` a turn, ``bind_failpoint.c`` the tests' fail points.
 ``binding.pyi`` is the typed description of it all.
 """
 
@@ -13,6 +13,7 @@ from procession._core.binding import (
     Channel,
     alive,
     arena_statistics,
+    exclusively,
     failpoint_arm,
     failpoint_passed,
     fork,
@@ -27,6 +28,7 @@ __all__ = [
     "Channel",
     "alive",
     "arena_statistics",
+    "exclusively",
     "failpoint_arm",
     "failpoint_passed",
     "fork",

@@ -86,7 +86,10 @@ static PyObject *channel_new(PyTypeObject *type, PyObject *args, PyObject *keywo
         return NULL;
     self->supervisor = supervisor;
     self->scratch = PyMem_Malloc(COLLECT_ROOM);
-    if (!self->scratch) {
+    self->answer_name = PyUnicode_InternFromString("answer");
+    self->attend_name = PyUnicode_InternFromString("attend");
+    self->block_name = PyUnicode_InternFromString("block");
+    if (!self->scratch || !self->answer_name || !self->attend_name || !self->block_name) {
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
@@ -109,6 +112,9 @@ static void channel_dealloc(Channel *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyMem_Free(self->scratch);
+    Py_XDECREF(self->answer_name);
+    Py_XDECREF(self->attend_name);
+    Py_XDECREF(self->block_name);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(self);
     Py_DECREF(type);
@@ -226,8 +232,9 @@ static PyMethodDef channel_methods[] = {
     METHOD(sit, METH_O, "sit(worker): take a seat."),
     METHOD(claim, METH_NOARGS,
            "claim(): wait for a task: (task, kind, function, code, payload); None when closed."),
-    METHOD(answer, METH_FASTCALL, "answer(task, kind, nanoseconds, payload): publish a result."),
-    METHOD(done, METH_NOARGS, "done(): the claim is answered."),
+    METHOD(answer, METH_FASTCALL,
+           "answer(task, kind, payload): publish a result, with the time since its claim; the "
+           "claim is done then. Task 0 is news of the worker itself."),
     METHOD(run, METH_FASTCALL,
            "run(iterator, results): exhaust the iterator into the list, keeping the claim's item."),
     {NULL, NULL, 0, NULL},

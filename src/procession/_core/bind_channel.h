@@ -4,17 +4,21 @@
 
 #include "binding.h"
 
+#include <pthread.h>
+
 #include "channel.h"
 
 #define COLLECT_ROOM (8 * PCN_INLINE_LIMIT)
 
 /* A thread of the parent inside wait(). Lives on that thread's stack; the list is guarded
  * by the GIL. The head of the list leads: it sleeps on the channel's bell and hands out
- * what it finds. The others sleep on their own word. */
+ * what it finds. The others sleep on their own word. A signal handler that waits leads
+ * instead of the wait it came over, which can not go on before it. */
 struct waiter {
     struct waiter *next;
     PyObject *entry;   /* what it waits for; borrowed from the call's arguments */
     pcn_atomic32 word; /* what it was told; 0: nothing, sleep on */
+    pthread_t thread;
 };
 
 typedef struct {
@@ -26,6 +30,7 @@ typedef struct {
     int supervisor;         /* eventfd to write to when a result finds no room */
     uint32_t worker;        /* our seat, if we are a worker */
     struct waiter *waiters;
+    PyObject *answer_name, *attend_name, *block_name; /* attributes of entries */
     uint8_t *scratch;       /* PCN_INLINE_LIMIT for a claim, COLLECT_ROOM for a collection */
 } Channel;
 
@@ -52,11 +57,10 @@ PyObject *channel_close(Channel *self, PyObject *ignored);
 PyObject *channel_bury(Channel *self, PyObject *worker);
 void wake_all_waiters(Channel *self);
 
-/* bind_worker.c: sit, claim, answer, done, run. */
+/* bind_worker.c: sit, claim, answer, run. */
 PyObject *channel_sit(Channel *self, PyObject *worker);
 PyObject *channel_claim(Channel *self, PyObject *ignored);
 PyObject *channel_answer(Channel *self, PyObject *const *args, Py_ssize_t count);
-PyObject *channel_done(Channel *self, PyObject *ignored);
 PyObject *channel_run(Channel *self, PyObject *const *args, Py_ssize_t count);
 
 #endif

@@ -14,10 +14,20 @@
 /* Answers of a kind up to this one are outcomes; others ask for something. */
 #define LAST_OUTCOME_KIND 1u
 
-static int note_block(PyObject *entry, pcn_block_id block)
+/* A forked copy of the parent has other threads' waiters, and a ledger that is out of date. */
+static int is_parent(const Channel *self, const struct pcn_arena *arena)
+{
+    if (self->channel->parent == arena->me)
+        return 1;
+    PyErr_SetString(PyExc_ValueError, "this pool belongs to another process: the parent of this "
+                                      "one made it. Make a pool in the process that uses it");
+    return 0;
+}
+
+static int note_block(const Channel *self, PyObject *entry, pcn_block_id block)
 {
     PyObject *number = PyLong_FromUnsignedLong(block);
-    int failed = number ? PyObject_SetAttrString(entry, "block", number) : -1;
+    int failed = number ? PyObject_SetAttr(entry, self->block_name, number) : -1;
     Py_XDECREF(number);
     return failed;
 }
@@ -58,7 +68,8 @@ PyObject *channel_submit(Channel *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     struct pcn_arena *arena = family_arena();
     Py_buffer payload;
-    if (!arena || PyObject_GetBuffer(args[6], &payload, PyBUF_SIMPLE) < 0)
+    if (!arena || !is_parent(self, arena) ||
+        PyObject_GetBuffer(args[6], &payload, PyBUF_SIMPLE) < 0)
         return NULL;
     struct pcn_message message = {.task = task,
                                   .kind = (uint32_t)kind,
@@ -70,29 +81,27 @@ PyObject *channel_submit(Channel *self, PyObject *const *args, Py_ssize_t count)
     PyBuffer_Release(&payload);
     if (status == PCN_FULL)
         Py_RETURN_FALSE;
-    if (status == PCN_OK && note_block(args[0], message.block) == 0)
+    if (status == PCN_OK && note_block(self, args[0], message.block) == 0)
         Py_RETURN_TRUE;
     return PyErr_Occurred() ? NULL : raise_status(status);
 }
 
 /* ---- handing out ---- */
 
-static int has_answer(PyObject *entry)
+static int has_answer(const Channel *self, PyObject *entry)
 {
-    PyObject *answer = PyObject_GetAttrString(entry, "answer");
+    PyObject *answer = PyObject_GetAttr(entry, self->answer_name);
     if (!answer)
         return -1;
     Py_DECREF(answer);
     return answer != Py_None;
 }
 
-static int needs_attention(PyObject *entry)
+static int needs_attention(const Channel *self, PyObject *entry)
 {
-    PyObject *attend = PyObject_GetAttrString(entry, "attend");
-    if (!attend)
-        return -1;
-    int truth = PyObject_IsTrue(attend);
-    Py_DECREF(attend);
+    PyObject *attend = PyObject_GetAttr(entry, self->attend_name);
+    int truth = attend ? PyObject_IsTrue(attend) : -1;
+    Py_XDECREF(attend);
     return truth;
 }
 
@@ -109,17 +118,21 @@ static int append_arrival(PyObject *arrivals, PyObject *entry, uint32_t kind, Py
     return done ? 0 : -1;
 }
 
-static int set_answer(PyObject *entry, uint32_t kind, PyObject *payload, uint64_t nanoseconds)
+static int set_answer(const Channel *self, PyObject *entry, uint32_t kind, PyObject *payload, uint64_t nanoseconds)
 {
-    PyObject *answer = Py_BuildValue("(IOK)", (unsigned)kind, payload,
-                                     (unsigned long long)nanoseconds);
-    int failed = answer ? PyObject_SetAttrString(entry, "answer", answer) : -1;
-    Py_XDECREF(answer);
+    PyObject *answer = PyTuple_New(3);
+    if (!answer)
+        return -1;
+    PyTuple_SetItem(answer, 0, PyLong_FromUnsignedLong(kind));
+    PyTuple_SetItem(answer, 1, Py_NewRef(payload));
+    PyTuple_SetItem(answer, 2, PyLong_FromUnsignedLongLong(nanoseconds));
+    int failed = PyObject_SetAttr(entry, self->answer_name, answer);
+    Py_DECREF(answer);
     return failed;
 }
 
 /* One result to its entry. 1: it got its answer; 0: it goes to arrivals, or nobody wants it. */
-static int hand_out(const struct pcn_message *message, PyObject *payload, PyObject *open,
+static int hand_out(const Channel *self, const struct pcn_message *message, PyObject *payload, PyObject *open,
                     PyObject *arrivals)
 {
     if (message->task == 0)
@@ -133,13 +146,13 @@ static int hand_out(const struct pcn_message *message, PyObject *payload, PyObje
     Py_INCREF(entry);
     int failed = PyDict_DelItem(open, number);
     Py_DECREF(number);
-    int attend = failed ? -1 : needs_attention(entry);
+    int attend = failed ? -1 : needs_attention(self, entry);
     int outcome = -1;
     if (attend < 0)
         outcome = -1;
     else if (attend || message->kind > LAST_OUTCOME_KIND)
         outcome = append_arrival(arrivals, entry, message->kind, payload, message->function);
-    else if (set_answer(entry, message->kind, payload, message->function) == 0)
+    else if (set_answer(self, entry, message->kind, payload, message->function) == 0)
         outcome = 1;
     Py_DECREF(entry);
     return outcome;
@@ -167,7 +180,7 @@ void wake_all_waiters(Channel *self)
 static void wake_answered(Channel *self, const struct waiter *me)
 {
     for (struct waiter *waiter = self->waiters; waiter; waiter = waiter->next) {
-        if (waiter != me && has_answer(waiter->entry) != 0) {
+        if (waiter != me && has_answer(self, waiter->entry) != 0) {
             PyErr_Clear();
             tell(self, waiter, LOOK_AGAIN);
         }
@@ -189,7 +202,7 @@ static PyObject *payload_of(struct pcn_arena *arena, struct pcn_message *message
 static int collect(Channel *self, PyObject *open, PyObject *arrivals, const struct waiter *me)
 {
     struct pcn_arena *arena = family_arena();
-    if (!arena)
+    if (!arena || !is_parent(self, arena))
         return -1;
     int failed = 0;
     bool answered = false;
@@ -203,7 +216,7 @@ static int collect(Channel *self, PyObject *open, PyObject *arrivals, const stru
             memcpy(&message, self->scratch + at, sizeof message);
             uint64_t length = sizeof message + (message.block ? 0 : message.length);
             PyObject *payload = payload_of(arena, &message, self->scratch + at + sizeof message);
-            int outcome = payload ? hand_out(&message, payload, open, arrivals) : -1;
+            int outcome = payload ? hand_out(self, &message, payload, open, arrivals) : -1;
             Py_XDECREF(payload);
             failed |= outcome < 0;
             answered |= outcome > 0;
@@ -223,7 +236,9 @@ PyObject *channel_collect(Channel *self, PyObject *const *args, Py_ssize_t count
         PyErr_SetString(PyExc_TypeError, "collect(open, arrivals)");
         return NULL;
     }
-    if (!channel_is_open(self) || collect(self, args[0], args[1], NULL) < 0)
+    if (!self->block || self->released)
+        Py_RETURN_NONE; /* all entries got their answers before */
+    if (collect(self, args[0], args[1], NULL) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -232,10 +247,12 @@ PyObject *channel_collect(Channel *self, PyObject *const *args, Py_ssize_t count
 
 static void enlist(Channel *self, struct waiter *me)
 {
-    struct waiter **end = &self->waiters;
-    while (*end)
-        end = &(*end)->next;
-    *end = me;
+    struct waiter **place = &self->waiters;
+    bool over_the_leader = *place && pthread_equal((*place)->thread, me->thread);
+    while (*place && !over_the_leader)
+        place = &(*place)->next;
+    me->next = *place;
+    *place = me;
 }
 
 static void delist(Channel *self, struct waiter *me)
@@ -281,7 +298,7 @@ static PyObject *wait_for(Channel *self, struct waiter *me, PyObject *open, PyOb
         uint32_t pokes = pcn_channel_pokes(self->channel);
         if (collect(self, open, arrivals, me) < 0)
             return NULL;
-        int answered = has_answer(me->entry);
+        int answered = has_answer(self, me->entry);
         Py_ssize_t waiting = answered < 0 ? -1 : PyObject_Size(arrivals);
         if (waiting < 0)
             return NULL;
@@ -310,7 +327,12 @@ PyObject *channel_wait(Channel *self, PyObject *const *args, Py_ssize_t count)
     }
     if (timeout_argument(args[3], &span) < 0)
         return NULL;
-    struct waiter me = {.entry = args[0]};
+    if (self->block && !self->released) {
+        struct pcn_arena *arena = family_arena();
+        if (!arena || !is_parent(self, arena))
+            return NULL;
+    }
+    struct waiter me = {.entry = args[0], .thread = pthread_self()};
     enlist(self, &me);
     PyObject *result = wait_for(self, &me, args[1], args[2], span);
     delist(self, &me);
@@ -319,7 +341,10 @@ PyObject *channel_wait(Channel *self, PyObject *const *args, Py_ssize_t count)
 
 PyObject *channel_wake(Channel *self, PyObject *entry)
 {
-    if (!self->block || self->released)
+    struct pcn_arena *arena = family_arena();
+    if (!arena)
+        return NULL;
+    if (!self->block || self->released || self->channel->parent != arena->me)
         Py_RETURN_NONE;
     for (struct waiter *waiter = self->waiters; waiter; waiter = waiter->next) {
         if (waiter->entry == entry)

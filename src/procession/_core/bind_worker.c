@@ -75,22 +75,23 @@ static void tell_supervisor(const Channel *self)
 
 PyObject *channel_answer(Channel *self, PyObject *const *args, Py_ssize_t count)
 {
-    unsigned long long task, kind, nanoseconds;
-    if (count != 4) {
-        PyErr_SetString(PyExc_TypeError, "answer(task, kind, nanoseconds, payload)");
+    unsigned long long task, kind;
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "answer(task, kind, payload)");
         return NULL;
     }
     struct pcn_arena *arena = family_arena();
     if (!arena || !channel_is_open(self) || unsigned_argument(args[0], &task) < 0 ||
-        unsigned_argument(args[1], &kind) < 0 || unsigned_argument(args[2], &nanoseconds) < 0)
+        unsigned_argument(args[1], &kind) < 0)
         return NULL;
     Py_buffer payload;
-    if (PyObject_GetBuffer(args[3], &payload, PyBUF_SIMPLE) < 0)
+    if (PyObject_GetBuffer(args[2], &payload, PyBUF_SIMPLE) < 0)
         return NULL;
+    uint64_t since = pcn_load_relaxed64(&self->channel->claims[self->worker].since);
     struct pcn_message message = {.task = task,
                                   .kind = (uint32_t)kind,
                                   .worker = self->worker,
-                                  .function = nanoseconds,
+                                  .function = pcn_now_ns() - since,
                                   .length = (uint64_t)payload.len};
     bool wait = message.length > PCN_INLINE_LIMIT;
     enum pcn_status status;
@@ -119,15 +120,8 @@ PyObject *channel_answer(Channel *self, PyObject *const *args, Py_ssize_t count)
     PyBuffer_Release(&payload);
     if (status != PCN_OK)
         return raise_status(status);
-    Py_RETURN_NONE;
-}
-
-PyObject *channel_done(Channel *self, PyObject *ignored)
-{
-    (void)ignored;
-    if (!channel_is_open(self))
-        return NULL;
-    pcn_channel_done(self->channel, self->worker);
+    if (task != 0)
+        pcn_channel_done(self->channel, self->worker);
     Py_RETURN_NONE;
 }
 

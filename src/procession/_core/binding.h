@@ -18,6 +18,9 @@ extern PyMethodDef family_methods[];
 /* bind_failpoint.c */
 extern PyMethodDef failpoint_methods[];
 
+/* bind_turn.c */
+extern PyMethodDef turn_methods[];
+
 /* bind_channel.c */
 extern PyType_Spec channel_spec;
 

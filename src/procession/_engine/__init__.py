@@ -20,6 +20,8 @@ Who does what:
 ``chunking``    how large the next chunk of a map shall be (pure)
 ``ledger``      numbers, and the entries that have no outcome yet
 ``feeding``     what waits for room in the task ring
+``publishing``  which functions the workers know
+``outline``     what was pickled, in short, without unpickling it
 ``turn``        one thread at a time, and the others do not wait for it
 ``policy``      what a worker's end means (pure: a table)
 ``crew``        the workers: started, watched, replaced

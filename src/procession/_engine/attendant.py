@@ -5,6 +5,7 @@ It exists from its first use on. Most pools never need it: who waits for a resul
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections import deque
@@ -39,28 +40,39 @@ class Attendant:
         self._engine = engine
         self._callbacks: deque[Calling] = deque()
         self._by_value: deque[Record] = deque()
-        self._bell = threading.Event()
+        # Begun; more than one if a callback waits for another.
+        self._calling_back: list[Calling] = []
+        self._sending: list[Record] = []
+        self._sent_by_value: set[int] = set()
+        # Locked: nothing happened. No Event: a signal handler must be able to ring while the
+        # thread that it interrupts is at that, too.
+        self._bell = threading.Lock()
+        self._bell.acquire()
         self._stopping = False
         self._thread: threading.Thread | None = None
+        self._claim: dict[None, object] = {}  # of the one thread that serves
         self._starting = threading.RLock()
 
     # ---- called by any thread, also under the engine's lock
 
     def call(self) -> None:
         """Have it look around: there may be something to feed or to wait for."""
-        if self._thread is None:
+        if not self._claim:
             with self._starting:
-                if self._thread is None and not self._stopping:
-                    thread = threading.Thread(
+                if not self._claim and not self._stopping:
+                    self._thread = threading.Thread(
                         target=self._run, name="procession-attendant", daemon=True
                     )
-                    thread.start()
-                    self._thread = thread
-        self._bell.set()
+                    self._thread.start()
+        self._ring()
         self._engine.channel.wake(self)
 
+    def _ring(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it was rung already
+            self._bell.release()
+
     def call_back(self, calling: Calling) -> None:
-        """Have a callback run."""
+        """Have a callback run. Told twice, it runs once: it is answered behind it."""
         self._callbacks.append(calling)
         if self._stopping:
             self._skip_callbacks()
@@ -68,19 +80,24 @@ class Attendant:
             self.call()
 
     def send_by_value(self, record: Record) -> None:
-        """Have a record sent again with its function by value."""
+        """Have a record sent again, with its function by value. Told twice, it is sent once."""
         self._by_value.append(record)
         self.call()
 
-    def stop(self) -> None:
-        """Have it end. What it has not begun is not done, but is answered."""
+    def stop(self) -> list[Record]:
+        """Have it end. What it has not begun is not done, but is answered.
+
+        Returns:
+            The records that were to be sent again.
+        """
         self._stopping = True
-        self._bell.set()
+        self._ring()
         self._skip_callbacks()
+        return [*self._by_value, *self._sending]
 
     def _skip_callbacks(self) -> None:
-        # The first may be running; it is answered with the others, lest it never ends.
-        for calling in list(self._callbacks):
+        # One may be running; it is answered with the others, lest it never ends.
+        for calling in [*self._callbacks, *self._calling_back]:
             calling.skip_callback(self._engine)
 
     def join(self, timeout: float | None = None) -> None:
@@ -90,32 +107,71 @@ class Attendant:
             thread.join(timeout)
 
     @property
+    def is_current(self) -> bool:
+        """Whether this is its thread: a callback, or something else of the user's that it runs."""
+        return self._thread is threading.current_thread()
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether nobody has ever called it."""
+        return self._thread is None
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is due or being done."""
-        return not self._callbacks and not self._by_value
+        due = self._callbacks or self._by_value
+        return not due and not self._calling_back and not self._sending
 
     # ---- the thread
 
+    def serve(self) -> None:
+        """Do what is due. Its own thread's, also from within a callback that waits."""
+        self._work_off(self._by_value, self._sending, self._send_by_value)
+        self._work_off(self._callbacks, self._calling_back, self._call_back)
+
+    def _call_back(self, calling: Calling) -> None:
+        calling.call_back(self._engine)
+
+    def _send_by_value(self, record: Record) -> None:
+        if record.number not in self._sent_by_value:
+            self._sent_by_value.add(record.number)
+            self._engine.send_by_value(record)
+
     def _run(self) -> None:
-        engine = self._engine
+        me = object()
+        # An interrupt of start() may have had a second thread started.
+        if self._claim.setdefault(None, me) is not me:
+            return
+        self._thread = threading.current_thread()
         while not self._stopping:
-            self._work_off(self._by_value, engine.send_by_value)
-            self._work_off(self._callbacks, lambda calling: calling.call_back(engine))
-            if engine.finish_closing() or not engine.is_unattended:
-                self._bell.wait(STEP)
-                self._bell.clear()
-                continue
+            try:
+                self._serve_and_wait()
+            except BaseException:
+                _report()
+                self._bell.acquire(timeout=FULL_RING_STEP)
+
+    def _serve_and_wait(self) -> None:
+        engine = self._engine
+        self.serve()
+        if engine.finish_closing() or not engine.is_unattended:
+            self._bell.acquire(timeout=STEP)
+        else:
             engine.step(self, FULL_RING_STEP if engine.feeder.records else STEP)
 
-    def _work_off(self, due: deque[_T], do: Callable[[_T], object]) -> None:
+    def _work_off(self, due: deque[_T], doing: list[_T], do: Callable[[_T], object]) -> None:
         while due and not self._stopping:
-            try:
-                do(due[0])
-            except BaseException:
-                # As for any thread: reported, and the pool goes on.
-                kind, error, trace = sys.exc_info()
-                assert kind is not None
-                threading.excepthook(
-                    threading.ExceptHookArgs((kind, error, trace, threading.current_thread()))
-                )
+            one = due[0]
+            doing.append(one)  # before it leaves the queue: it is never in neither
             due.popleft()
+            try:
+                do(one)
+            except BaseException:
+                _report()
+            doing.pop()
+
+
+def _report() -> None:
+    """As for any thread: the exception is reported, and the pool goes on."""
+    kind, error, trace = sys.exc_info()
+    assert kind is not None
+    threading.excepthook(threading.ExceptHookArgs((kind, error, trace, threading.current_thread())))

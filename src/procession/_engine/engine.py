@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
@@ -13,16 +14,17 @@ from typing import Any, NamedTuple, NoReturn
 from procession import _core
 from procession._codec import messages
 from procession._codec.exceptions import decode_exception
-from procession._codec.functions import FunctionTable, Sent
+from procession._codec.functions import Sent
 from procession._codec.objects import PROTOCOL, dumps
 from procession._core import Channel
-from procession._engine.attendant import Attendant
+from procession._engine.attendant import FULL_RING_STEP, STEP, Attendant
 from procession._engine.crew import Crew
 from procession._engine.entries import DEATH, FAILURE, Answer, Death, Record, Task
 from procession._engine.feeding import Feeder
 from procession._engine.ledger import Ledger
 from procession._engine.maps import MapJob
 from procession._engine.policy import Held, PoolState
+from procession._engine.publishing import Publisher
 from procession._engine.streams import StreamJob
 from procession._engine.supervisor import PATIENCE, Supervisor
 from procession._launch import cpus, exits
@@ -86,8 +88,7 @@ class Engine:
         except BaseException:
             os.close(bell)
             raise
-        self.functions = FunctionTable(self.channel)
-        self._publishing = threading.RLock()
+        self.functions = Publisher(self.channel, self.ledger)
         self.attendant = Attendant(self)
         initargs = tuple(initargs)
 
@@ -111,6 +112,7 @@ class Engine:
             raise
         self.supervisor.start()
         self._exit = exits.register_exit(self.terminate, priority=EXIT_PRIORITY)
+        _engines.add(self)
 
     # ---- submitting
 
@@ -125,7 +127,7 @@ class Engine:
         if self.state is not PoolState.RUNNING:
             self.refuse()
         function = task.function
-        sent = self.functions.find(function) or self._publish(function)
+        sent = self.functions.find(function) or self.functions.publish(function)
         if sent is not None:
             task.kind = messages.CALL
             task.sent = sent
@@ -139,7 +141,8 @@ class Engine:
             payload = dumps((function, args, kwds))
         task.payload = payload
         task.number = number = self.ledger.next_number()
-        if task.attend:
+        called_back = task.attend
+        if called_back:
             self.with_callbacks.add(task)
         if len(payload) <= _core.INLINE_LIMIT:
             went = self.channel.submit(task, self.open, number, task.kind, *sent, payload)
@@ -149,9 +152,9 @@ class Engine:
         if not went:
             with self.lock:
                 self.feeder.records.append(task)
-        if not went or task.has_callback:
+        if called_back or not went:
             self.attendant.call()
-        if self.state is not PoolState.RUNNING:
+        if not self.is_running():
             self._look_after_latecomers()
 
     def map(
@@ -169,10 +172,10 @@ class Engine:
         if self.state is not PoolState.RUNNING:
             self.refuse()
         job = MapJob(self, kind, function, items, chunk_size, callback, error_callback)
-        if job.answer is None or job.has_callback:
+        if job.answer is None:  # like the standard library, no callback where there are no items
             if job.has_callback:
                 self.with_callbacks.add(job)
-            self.feeder.jobs.append(job)
+            self.feeder.jobs[job] = None
             try:
                 self.feeder.feed_jobs()
             except BaseException:
@@ -180,7 +183,7 @@ class Engine:
                 raise
             if not attended and (job.has_callback or not job.all_sent):
                 self.attendant.call()
-            if self.state is not PoolState.RUNNING:
+            if not self.is_running():
                 self._look_after_latecomers()
         return job
 
@@ -192,26 +195,32 @@ class Engine:
             self.refuse()
         job = StreamJob(self, function, items, chunk_size, ordered)
         self.streams.add(job)
-        job.pull()
-        if self.state is not PoolState.RUNNING:
+        try:
+            job.pull()
+        except BaseException:
+            self.streams.discard(job)
+            raise
+        if not self.is_running():
             self._look_after_latecomers()
         return job
 
+    def is_running(self) -> bool:
+        """Whether it takes more work; any thread may change that at any time."""
+        return self.state is PoolState.RUNNING
+
     def refuse(self) -> NoReturn:
         """Raise what a pool that takes no more work says."""
+        self._refuse_others()
         if self.state is PoolState.BROKEN:
             raise self._broken()
         raise ValueError("Pool not running")
 
-    def function_as_sent(self, function: Callable[..., Any]) -> Sent | None:
-        """The function's number, published if need be; None if it must travel with each call."""
-        return self.functions.find(function) or self._publish(function)
-
-    def _publish(self, function: Callable[..., Any]) -> Sent | None:
-        with self._publishing:
-            if self.functions.has_retired:
-                self.functions.free_retired(self.ledger.oldest())
-            return self.functions.publish(function, self.ledger.last)
+    def _refuse_others(self) -> None:
+        if os.getpid() != self.pid:
+            raise ValueError(
+                "this pool belongs to another process, of which this one is a fork; make a pool "
+                "in the process that uses it"
+            )
 
     def send(self, record: Record) -> bool:
         """Put a record into the ring; False if there is no room."""
@@ -229,9 +238,7 @@ class Engine:
     def send_by_value(self, record: Record) -> None:
         """The workers do not know its function by name. Runs code of the user's."""
         try:
-            with self._publishing:
-                function = record.function
-                sent = self.functions.publish(function, self.ledger.last, by_value=True)
+            sent = self.functions.publish(record.function, by_value=True)
         except Exception as error:
             with self.lock:
                 record.arrive(self, FAILURE, error, 0)
@@ -256,9 +263,11 @@ class Engine:
 
     def free_payload(self, record: Record) -> None:
         """A record is answered: its large arguments are not needed any more."""
-        if record.block:
-            self.channel.free(record.block)
+        # No call before it is taken out of the record, so no interrupt: it is freed once.
+        block = record.block
+        if block:
             record.block = 0
+            self.channel.free(block)
 
     # ---- collecting
 
@@ -271,7 +280,9 @@ class Engine:
             while arrivals:
                 arrival = arrivals[0]
                 entry, kind, payload, last = arrival
-                if entry is not None:
+                if kind == messages.BY_VALUE:
+                    self.attendant.send_by_value(entry)
+                elif entry is not None:
                     entry.arrive(self, kind, payload, last)
                 elif kind == messages.READY:
                     self.supervisor.worker_is_ready(last)
@@ -290,6 +301,8 @@ class Engine:
             self.collect()
         if self.feeder.jobs:
             self.feeder.feed_jobs()
+        if entry is not self.attendant and self.attendant.is_current:
+            self.attendant.serve()  # a callback waits, perhaps for another one
         return got
 
     def wait(self, entry: Task | MapJob, timeout: float | None = None) -> bool:
@@ -297,21 +310,42 @@ class Engine:
 
         Whoever waits collects, for all.
         """
+        if timeout is None and self.attendant.is_unused and isinstance(entry, Task):
+            # The hot path: nothing is to be done but to wait for a plain task.
+            if self.channel.wait(entry, self.open, self.arrivals, None):
+                return True
         deadline = None if timeout is None else monotonic() + timeout
         left = timeout
+        # Whoever should have fed a job may have been interrupted: look again after a while.
+        longest = STEP if isinstance(entry, MapJob) else None
+        if self.attendant.is_current:
+            longest = FULL_RING_STEP
         while entry.answer is None:
-            if self.step(entry, left) is False:
+            step = left if longest is None or (left is not None and left < longest) else longest
+            if self.step(entry, step) is False and step == left:
                 return entry.answer is not None
             if isinstance(entry, MapJob):
                 entry.absorb()
+            if self._finished:
+                self._fail_latecomer(entry)
             if deadline is not None:
                 left = max(0.0, deadline - monotonic())
         return True
+
+    def _fail_latecomer(self, entry: Task | MapJob) -> None:
+        """It came so late that not even the end of the pool saw it."""
+        with self.lock:
+            self.fail_all()
+            if isinstance(entry, MapJob):
+                entry.abandon(self.end_error())
+            elif entry.answer is None:
+                entry.answer = (FAILURE, self.end_error(), 0)
 
     # ---- the end
 
     def close(self) -> None:
         """Take no more work; the workers leave when all that was submitted is done."""
+        self._refuse_others()
         with self.lock:
             if self.state is not PoolState.RUNNING:
                 return
@@ -330,6 +364,9 @@ class Engine:
 
     def join(self) -> None:
         """Wait until the workers have ended and all callbacks were called."""
+        self._refuse_others()
+        if self.attendant.is_current:
+            raise RuntimeError("a pool can not be joined by one of its own callbacks")
         self.supervisor.join()
         self.attendant.join()
 
@@ -353,10 +390,11 @@ class Engine:
 
     def _look_after_latecomers(self) -> None:
         """Something was submitted about when the state changed: nobody else may look after it."""
-        if self.state is PoolState.CLOSING:
-            self.attendant.call()
-        else:
-            self.fail_all()
+        with self.lock:
+            if self.state is PoolState.CLOSING and not self._finished:
+                self.attendant.call()
+            else:
+                self.fail_all()
 
     def finish_closing(self) -> bool:
         """While closing: pull inputs without bounds; let the workers go when all is done."""
@@ -369,6 +407,11 @@ class Engine:
             return False
         self.channel.close()
         return True
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last worker is gone, and everything has an answer."""
+        return self._finished
 
     @property
     def is_idle(self) -> bool:
@@ -409,23 +452,25 @@ class Engine:
     def fail_all(self) -> None:
         """The pool is terminating or broken: whatever has no answer gets an error."""
 
-        def error() -> Exception:
-            if self.state is PoolState.BROKEN:
-                return self._broken()
-            return PoolTerminated("the pool was terminated before this task was answered")
-
         with self.lock:
             self.collect()
-            self.attendant.stop()
-            records = [*self.open.values(), *self.feeder.records]
-            self.open.clear()
-            self.feeder.records.clear()
+            records = [*self.attendant.stop(), *self.open.values(), *self.feeder.records]
             for record in records:
-                self._answer(record, (FAILURE, error(), 0))
-            for job in [*self.feeder.jobs, *self.streams]:
-                job.abandon(error())
+                self._answer(record, (FAILURE, self.end_error(), 0))
+                self.open.pop(record.number, None)
+            self.feeder.records.clear()
+            for job in list(self.feeder.jobs):
+                job.abandon(self.end_error())
+            for stream in list(self.streams):
+                stream.abandon(self.end_error())
             self.feeder.jobs.clear()
             self.streams.clear()
+
+    def end_error(self) -> Exception:
+        """What those get whose task can not be run any more."""
+        if self.state is PoolState.BROKEN:
+            return self._broken()
+        return PoolTerminated("the pool was terminated before this task was answered")
 
     def _answer(self, record: Record, answer: Answer) -> None:
         if record.attend:
@@ -443,4 +488,18 @@ class Engine:
             self.attendant.stop()
             self.functions.free_all()
             self.channel.release()
+            self.fail_all()  # what came in at the last moment
             self._exit.cancel()
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _give_up_in_child() -> None:
+    """A fork has our objects, but its answers would go to its parent: nothing works there."""
+    for engine in list(_engines):
+        engine.state = PoolState.TERMINATING
+        engine.lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_give_up_in_child)

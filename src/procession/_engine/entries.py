@@ -9,6 +9,7 @@ from procession._codec import messages
 from procession._codec.exceptions import decode_exception
 from procession._codec.functions import Sent
 from procession._codec.objects import loads, short_repr
+from procession._engine.outline import outline_call
 from procession.errors.pool import WorkerDied
 
 if TYPE_CHECKING:
@@ -66,8 +67,9 @@ class Record:
         answer: its answer; None before.
     """
 
-    __slots__ = ("answer", "attend", "block", "kind", "number", "payload", "sent")
+    __slots__ = ("answer", "attend", "block", "function", "kind", "number", "payload", "sent")
 
+    function: Callable[..., Any]
     number: int
     kind: int
     sent: Sent
@@ -75,11 +77,6 @@ class Record:
     block: int | None
     attend: bool
     answer: Any
-
-    @property
-    def function(self) -> Any:
-        """What is called."""
-        raise NotImplementedError
 
     def arrive(self, engine: Engine, kind: int, payload: Any, taken: int) -> None:
         """Its answer is here; perhaps told twice. Under the engine's lock; no code of the
@@ -98,10 +95,12 @@ class Task(Record):
         callback, error_callback: called with the value or the exception, before ``answer`` is set.
     """
 
-    __slots__ = ("__weakref__", "_arrived", "_decoded", "callback", "error_callback", "function")
+    __slots__ = ("__weakref__", "_arrived", "_decoded", "callback", "error_callback")
+
+    answer: Answer | None
 
     _arrived: Answer
-    _decoded: tuple[bool, Any]
+    _decoded: tuple[bool, Any] | None
 
     def __init__(
         self,
@@ -109,7 +108,8 @@ class Task(Record):
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> None:
-        self.answer: Answer | None = None
+        self.answer = None
+        self._decoded = None
         self.block = None
         self.function = function
         self.callback = callback
@@ -123,14 +123,14 @@ class Task(Record):
 
     def outcome(self) -> tuple[bool, Any]:
         """``(True, value)`` or ``(False, exception)``; only when there is an answer."""
-        try:
-            return self._decoded
-        except AttributeError:
-            pass
-        kind, payload, _ = self.answer
-        self._decoded = decoded = decode(kind, payload, self.describe)
-        self.answer = (kind, None, 0)  # the decoded value is enough to keep
-        self.payload = b""
+        answer = self.answer  # read first: another thread may be at the same
+        decoded = self._decoded
+        if decoded is None:
+            assert answer is not None
+            kind, payload, _ = answer
+            self._decoded = decoded = decode(kind, payload, self.describe)
+            self.answer = (kind, None, 0)  # the decoded value is enough to keep
+            self.payload = b""
         return decoded
 
     def arrive(self, engine: Engine, kind: int, payload: Any, taken: int) -> None:
@@ -147,13 +147,20 @@ class Task(Record):
 
     def call_back(self, engine: Engine) -> None:
         """Run the callback that fits the outcome, then be answered. The attendant's."""
-        self._decoded = success, value = decode(*self._arrived[:2], self.describe)
+        if self.answer is not None:  # told twice
+            return
+        kind, payload, _ = self._arrived
+        try:
+            success, value = decode(kind, payload, self.describe)
+        except BaseException as error:  # unpickling exits: nobody else is here to get that
+            success, value = False, error
+        self._decoded = success, value
         callback = self.callback if success else self.error_callback
         try:
             if callback is not None:
                 callback(value)
         finally:
-            self.answer = (self._arrived[0], None, 0)
+            self.answer = (kind, None, 0)
             self.payload = b""
             engine.with_callbacks.discard(self)
             engine.channel.wake(self)
@@ -167,11 +174,4 @@ class Task(Record):
 
     def describe(self, item: int) -> tuple[str, int | None]:
         """``f(1, x=2)``, shortened."""
-        name = function_name(self.function)
-        try:
-            *_, args, kwds = loads(self.payload)
-            words = [short_repr(argument) for argument in args]
-            words += [f"{key}={short_repr(value)}" for key, value in kwds.items()]
-        except Exception:
-            return f"{name}(…)", None
-        return f"{name}({', '.join(words)})", None
+        return outline_call(function_name(self.function), self.payload), None

@@ -10,8 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from procession._engine.turn import Turn
-
 if TYPE_CHECKING:
     from procession._engine.entries import Record
 
@@ -19,8 +17,11 @@ if TYPE_CHECKING:
 class Job(Protocol):
     """A call that makes its records when there is room."""
 
-    def feed(self) -> bool:
-        """Make and send one record. False: not now, or nothing is left to send."""
+    def feed(self) -> None:
+        """Make and send records, as many as may be on their way."""
+
+    def abandon(self, error: BaseException | None = None) -> None:
+        """Send no more; with an error, what is not sent fails with it."""
 
     @property
     def all_sent(self) -> bool:
@@ -28,7 +29,7 @@ class Job(Protocol):
 
 
 class Feeder:
-    """The queues. ``records`` is guarded by the engine's lock; ``jobs`` by their turn.
+    """The queues. ``records`` is guarded by the engine's lock; each job takes care of itself.
 
     Args:
         send: puts a record into the ring; False if there is no room.
@@ -36,8 +37,7 @@ class Feeder:
 
     def __init__(self, send: Callable[[Record], bool]) -> None:
         self.records: deque[Record] = deque()
-        self.jobs: list[Job] = []
-        self.feed_jobs = Turn(self._feed_jobs).take
+        self.jobs: dict[Job, None] = {}  # in the order they came
         self._send = send
 
     def feed_records(self) -> None:
@@ -51,12 +51,12 @@ class Feeder:
             if records and records[0] is record:
                 records.popleft()
 
-    def _feed_jobs(self) -> None:
+    def feed_jobs(self) -> None:
+        """Give each job its chance to send. Runs code of the user's (pickling)."""
         for job in list(self.jobs):
-            while job.feed():
-                pass
-            if job.all_sent and job in self.jobs:
-                self.jobs.remove(job)
+            job.feed()
+            if job.all_sent:
+                self.jobs.pop(job, None)
 
     @property
     def is_empty(self) -> bool:

@@ -17,6 +17,7 @@ from procession._codec.functions import Sent
 from procession._codec.objects import dumps
 from procession._engine.chunking import ChunkSizer
 from procession._engine.entries import FAILURE, Record, decode, function_name
+from procession._engine.turn import Turn
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
@@ -31,6 +32,7 @@ class Chunk(Record):
 
     def __init__(self, job: MapJob, start: int, count: int) -> None:
         self.job = job
+        self.function = job.function
         self.start = start
         self.count = count
         self.failure: Exception | None = None  # why it could not be pickled
@@ -38,23 +40,14 @@ class Chunk(Record):
         self.answer = None
         self.attend = True
 
-    @property
-    def function(self) -> Any:
-        """What is called."""
-        return self.job.function
-
     def arrive(self, engine: Engine, kind: int, payload: Any, taken: int) -> None:
         """Hand the chunk's values to its job, once."""
-        if kind == messages.BY_VALUE:
-            engine.attendant.send_by_value(self)
-        elif self.answer is None:
-            self.answer = kind
-            engine.free_payload(self)
-            self.job.chunk_arrived(self, kind, payload, taken)
+        engine.free_payload(self)
+        self.job.chunk_arrived(self, kind, payload, taken)
 
     def describe(self, item: int) -> tuple[str, int | None]:
         """The function's name, and the item's index within the whole call."""
-        place = self.start + min(item, self.count - 1)
+        place = self.start + max(0, min(item, self.count - 1))
         return f"{function_name(self.job.function)} in a map", place
 
 
@@ -95,11 +88,11 @@ class MapJob:
         self._made: Chunk | None = None  # cut and pickled, not sent yet
         self._on_the_way: set[Chunk] = set()
         self._own: Sent | None = None  # a function published for this call alone
-        self._arrived_items = 0
         self._arrived: deque[tuple[Chunk, int, Any]] = deque()
         self._values: list[Any] = [None] * self._total
         self._error: BaseException | None = None
         self._absorbing = threading.RLock()
+        self.feed = Turn(self._feed).take
         if not items:
             self.complete()
 
@@ -115,22 +108,34 @@ class MapJob:
         """Whether nothing is left to cut or to send."""
         return self._made is None and self._next >= self._total
 
-    def feed(self) -> bool:
+    def _feed(self) -> None:
+        while self._feed_one():
+            pass
+        self._settle()  # an interrupt may have kept somebody from that
+
+    def _feed_one(self) -> bool:
         """Send the next chunk, if not enough are on their way and the ring has room."""
         chunk = self._made
         if chunk is None:
             if self._next >= self._total or len(self._on_the_way) >= self._limit:
                 return False
             chunk = self._make()
-        self._on_the_way.add(chunk)
-        if chunk.failure is not None:
-            with self.engine.lock:
-                chunk.arrive(self.engine, FAILURE, chunk.failure, 0)
-        elif chunk.block is None and not self.engine.send(chunk):
-            self._on_the_way.discard(chunk)
-            return False
+        if chunk.block is None:  # else it was sent, and an interrupt came in behind that
+            self._on_the_way.add(chunk)
+            if chunk.failure is None and not self._send(chunk):
+                return False
+            if chunk.failure is not None:
+                with self.engine.lock:
+                    chunk.arrive(self.engine, FAILURE, chunk.failure, 0)
         self._made = None
         return True
+
+    def _send(self, chunk: Chunk) -> bool:
+        try:
+            return self.engine.send(chunk)
+        except MemoryError as error:
+            chunk.failure = error
+            return True
 
     def _make(self) -> Chunk:
         """Cut and pickle the next chunk."""
@@ -144,15 +149,18 @@ class MapJob:
             chunk.payload = dumps(self._items[start : start + count])
         except Exception as error:
             chunk.failure = error
-        # Both or neither, whatever interrupts: there is no call in between.
-        self._made, self._next = chunk, start + count
+        with self.engine.lock:
+            if self._next == start:  # not abandoned meanwhile
+                # Both or neither, whatever interrupts: there is no call in between.
+                self._made, self._next = chunk, start + count
         return chunk
 
     def _function_as_sent(self) -> Sent:
-        sent = self._own or self.engine.function_as_sent(self.function)
+        functions = self.engine.functions
+        # Asked for each time: what a lambda captured may change meanwhile.
+        sent = self._own or functions.find(self.function) or functions.publish(self.function)
         if sent is None:
-            content = dumps(self.function)
-            self._own = sent = self.engine.functions.publish_content(content)
+            self._own = sent = functions.publish_for_one(self.function)
         return sent
 
     def abandon(self, error: BaseException | None = None) -> None:
@@ -161,28 +169,34 @@ class MapJob:
         With an error, what is not sent fails with it.
         """
         with self.engine.lock:
-            left = self._total - self._next
+            made = self._made
+            unsent = made is not None and made.block is None
+            if error is not None and (unsent or self._next < self._total):
+                self._arrived.append((Chunk(self, 0, 0), FAILURE, error))
             self._next = self._total
-            if self._made is not None and self._made.block is None:
-                left += self._made.count
+            if unsent:
+                self._on_the_way.discard(made)
                 self._made = None
-            if error is not None and left:
-                self._arrived.append((Chunk(self, 0, left), FAILURE, error))
-                self._count(left)
+            self._settle()
 
     # ---- arriving; under the engine's lock
 
     def chunk_arrived(self, chunk: Chunk, kind: int, payload: Any, taken: int) -> None:
-        """A chunk has its answer; it is unpickled later, by ``absorb``."""
-        self._on_the_way.discard(chunk)
-        if kind == messages.VALUE:
-            self._sizer.measured(chunk.count, taken)
-        self._arrived.append((chunk, kind, payload))
-        self._count(chunk.count)
+        """A chunk has its answer; it is unpickled later, by ``absorb``.
 
-    def _count(self, items: int) -> None:
-        self._arrived_items += items
-        if self._arrived_items >= self._total and self.answer is None:
+        Told again after an interrupt: perhaps it is kept twice then, which does no harm.
+        """
+        if chunk.answer is None:
+            if kind == messages.VALUE:
+                self._sizer.measured(chunk.count, taken)
+            self._arrived.append((chunk, kind, payload))
+            chunk.answer = kind
+        self._on_the_way.discard(chunk)
+        self._settle()
+
+    def _settle(self) -> None:
+        """If nothing is left to send and nothing on its way, be complete."""
+        if self.answer is None and self.all_sent and not self._on_the_way:
             if self.has_callback:
                 self.engine.attendant.call_back(self)
             else:
@@ -190,12 +204,11 @@ class MapJob:
 
     def complete(self) -> None:
         """All is here; who waits may go."""
-        self.answer = True
+        if self._own is not None:
+            self.engine.functions.free(self._own)
         self._items = ()
         self.engine.with_callbacks.discard(self)
-        if self._own is not None:
-            self.engine.channel.free(self._own.code)
-            self._own = None
+        self.answer = True
         self.engine.channel.wake(self)
 
     # ---- the outcome; by the threads that wait
@@ -226,7 +239,12 @@ class MapJob:
 
     def call_back(self, engine: Engine) -> None:
         """Run the callback that fits the outcome, then be complete. The attendant's."""
-        success, value = self.outcome()
+        if self.answer is not None:  # told twice
+            return
+        try:
+            success, value = self.outcome()
+        except BaseException as error:  # unpickling exits: nobody else is here to get that
+            success, value = False, error
         callback = self.callback if success else self.error_callback
         try:
             if callback is not None:

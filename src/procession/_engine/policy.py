@@ -71,9 +71,7 @@ def decide(state: PoolState, ended: WorkerEnded, *, patience: int) -> tuple[Inst
         Held.NOTHING: (),
         Held.STARTED: (Instruction.FAIL_TASK,),
         Held.UNSTARTED: (
-            (Instruction.FAIL_TASK,)
-            if state is PoolState.BROKEN
-            else (Instruction.RESEND_TASK,)
+            (Instruction.FAIL_TASK,) if state is PoolState.BROKEN else (Instruction.RESEND_TASK,)
         ),
     }[ended.held]
     if state is PoolState.BROKEN:

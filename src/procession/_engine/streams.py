@@ -7,16 +7,17 @@ its turn comes, and the iteration can go on behind it.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from procession._codec import messages
 from procession._codec.functions import Sent
 from procession._codec.objects import dumps, loads
-from procession._engine.attendant import FULL_RING_STEP
+from procession._engine.attendant import FULL_RING_STEP, STEP
 from procession._engine.entries import DEATH, FAILURE, Record, decode, function_name
 from procession._engine.turn import Turn
 
@@ -35,33 +36,26 @@ _NO_KWDS: dict[str, Any] = {}
 class Piece(Record):
     """One item of an imap call, or a chunk of them with an outcome for each."""
 
-    __slots__ = ("arrived", "count", "failure", "job", "size", "start")
+    __slots__ = ("arrived", "count", "failure", "is_consumed", "is_listed", "job", "size", "start")
 
     def __init__(self, job: StreamJob, start: int, count: int) -> None:
         self.job = job
+        self.function = job.function
         self.start = start
         self.count = count
+        self.size = 0  # bytes of its arguments, then of its results
         self.arrived: tuple[int, Any] | None = None
+        self.is_listed = False  # in the queue of the ordered
+        self.is_consumed = False
         self.failure: Exception | None = None  # why it could not be pickled
         self.block = None
         self.answer = None
         self.attend = True
 
-    @property
-    def function(self) -> Any:
-        """What is called."""
-        return self.job.function
-
     def arrive(self, engine: Engine, kind: int, payload: Any, taken: int) -> None:
         """Keep the answer until it is consumed, once."""
-        if kind == messages.BY_VALUE:
-            engine.attendant.send_by_value(self)
-        elif self.arrived is None:
-            size = self.size
-            self.size = len(payload) if kind >= 0 else 0
-            self.arrived = kind, payload
-            engine.free_payload(self)
-            self.job.piece_arrived(self, size)
+        engine.free_payload(self)
+        self.job.piece_arrived(self, kind, payload)
 
     def describe(self, item: int) -> tuple[str, int | None]:
         """The function's name, and the item's index within the whole call."""
@@ -108,20 +102,21 @@ class StreamJob:
     ) -> None:
         self.engine = engine
         self.function = function
-        self.answer: bool | None = None  # stays None: a thread that waits for it looks itself
+        self.answer: bool | None = None  # True: something came; who waits looks, and clears it
         self.is_exhausted = False  # nothing more is to be pulled
         self._input = iter(items)
         self._chunk_size = chunk_size
         self._ordered = ordered
+        self._taken: list[Any] | None = None  # pulled, not pickled yet
         self._pulled = 0
         self._made: Piece | None = None  # pickled, not sent yet
         self._outstanding: deque[Piece] = deque()  # made and not consumed, in order (ordered)
         self._arrived: deque[Piece] = deque()  # arrived and not consumed (unordered)
         self._pieces = 0  # made and not consumed
         self._bytes = 0
-        self._outcomes: deque[tuple[bool, Any]] = deque()  # decoded, about to be consumed
+        self._decoded: dict[Piece, deque[tuple[bool, Any]]] = {}  # what is left of those begun
         self._input_error: BaseException | None = None
-        self._own: Sent | None = None
+        self._own: Sent | None = None  # a function published for this call alone
         self._limit: int | None = PIECES_A_WORKER * engine.workers
         self.pull = Turn(self._pull).take
 
@@ -141,24 +136,37 @@ class StreamJob:
             piece = self._made or self._make()
             if piece is None:
                 return
-            if piece.failure is not None:
-                with self.engine.lock:
-                    piece.arrive(self.engine, FAILURE, piece.failure, 0)
-            elif piece.block is None and not self.engine.send(piece):
-                return
+            if piece.block is None and not piece.arrived:  # else an interrupt came in behind that
+                if self._ordered and not piece.is_listed:
+                    self._outstanding.append(piece)  # twice after an interrupt: see _consume
+                    piece.is_listed = True
+                if piece.failure is None and not self._send(piece):
+                    return
+                if piece.failure is not None:
+                    with self.engine.lock:
+                        piece.arrive(self.engine, FAILURE, piece.failure, 0)
             self._made = None
+
+    def _send(self, piece: Piece) -> bool:
+        try:
+            return self.engine.send(piece)
+        except MemoryError as error:
+            piece.failure = error
+            return True
 
     def _make(self) -> Piece | None:
         """The next piece of the input, pickled; None at its end."""
-        try:
-            items = list(islice(self._input, self._chunk_size))
-        except Exception as error:
-            # As in the standard library, what was pulled of an unfinished chunk goes with it.
-            self._input_error = error
-            items = []
+        if self._taken is None:
+            try:
+                self._taken = list(islice(self._input, self._chunk_size))
+            except BaseException as error:
+                if not isinstance(error, Exception) and _is_main_thread():
+                    raise  # an interrupt, most likely
+                # As in the standard library, what was pulled of an unfinished chunk goes with it.
+                self._input_error = error
+        items = self._taken
         if not items:
-            self.is_exhausted = True
-            self.engine.streams.discard(self)
+            self._exhaust()
             return None
         piece = Piece(self, self._pulled, len(items))
         piece.number = self.engine.ledger.next_number()
@@ -174,23 +182,28 @@ class StreamJob:
         except Exception as error:
             piece.failure = error
             piece.kind, piece.size = messages.EACH, 0
-        self._enter(piece)
-        return piece
-
-    def _enter(self, piece: Piece) -> None:
         with self.engine.lock:
+            if self.is_exhausted:  # abandoned meanwhile
+                return None
+            # No call in between, so no interrupt: all of it or nothing.
             self._made = piece
+            self._taken = None
             self._pulled += piece.count
             self._pieces += 1
             self._bytes += piece.size
-            if self._ordered:
-                self._outstanding.append(piece)
+        return piece
+
+    def _exhaust(self) -> None:
+        self.is_exhausted = True
+        self.engine.streams.discard(self)
+        self._tell()
 
     def _function_as_sent(self) -> Sent:
-        sent = self._own or self.engine.function_as_sent(self.function)
+        functions = self.engine.functions
+        # Asked for each time: what a lambda captured may change meanwhile.
+        sent = self._own or functions.find(self.function) or functions.publish(self.function)
         if sent is None:
-            content = dumps(self.function)
-            self._own = sent = self.engine.functions.publish_content(content)
+            self._own = sent = functions.publish_for_one(self.function)
         return sent
 
     def abandon(self, error: BaseException) -> None:
@@ -198,23 +211,34 @@ class StreamJob:
         with self.engine.lock:
             if not self.is_exhausted:
                 self._input_error = error
-                self.is_exhausted = True
             made = self._made
             if made is not None and made.block is None:
-                made.failure = None
+                if self._ordered:
+                    self._outstanding.append(made)
                 made.arrive(self.engine, FAILURE, error, 0)
                 self._made = None
+            self._exhaust()
 
     # ---- arriving; under the engine's lock
 
-    def piece_arrived(self, piece: Piece, size: int) -> None:
-        """A piece, whose record had so many bytes, has its answer."""
-        self._bytes += piece.size - size
+    def piece_arrived(self, piece: Piece, kind: int, payload: Any) -> None:
+        """A piece has its answer. Told again after an interrupt, perhaps."""
+        size = len(payload) if kind >= 0 else 0
+        if piece.arrived is None:
+            # No call in between, so no interrupt: all of it or nothing.
+            self._bytes += size - piece.size
+            piece.size = size
+            piece.arrived = (kind, payload)
         if not self._ordered:
             self._arrived.append(piece)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Have those who wait look again."""
+        self.answer = True
         self.engine.channel.wake(self)
 
-    # ---- consuming
+    # ---- consuming; by any number of threads
 
     def next(self, timeout: float | None = None) -> tuple[bool, Any] | None:
         """The next outcome; None if there is none within `timeout` seconds.
@@ -223,51 +247,87 @@ class StreamJob:
             StopIteration: there are no more.
             Exception: what the input raised, where it ended.
         """
-        outcomes = self._outcomes
-        if not outcomes and not self._await_outcomes(timeout):
-            return None
-        return outcomes.popleft()
-
-    def _await_outcomes(self, timeout: float | None) -> bool:
-        engine = self.engine
+        if self._decoded and (outcome := self._take()) is not None:
+            return outcome
         deadline = None if timeout is None else monotonic() + timeout
+        left = timeout
+        is_late = False
         while True:
             self.pull()
-            piece = self._arrived_piece()
-            if piece is not None:
-                outcomes = piece.outcomes()
-                self._consume(piece)
-                self._outcomes.extend(outcomes)
-                return True
+            outcome = self._take()
+            if outcome is not None:
+                return outcome
             if self.is_exhausted and not self._pieces:
                 self._end()
-            left = None if deadline is None else deadline - monotonic()
-            if left is not None and left <= 0:
-                return False
-            if self._made is not None:  # the ring was full: try again when there may be room
-                left = FULL_RING_STEP if left is None else min(left, FULL_RING_STEP)
-            engine.step(self, left)
+            if self.answer is not None:  # something came after the look above
+                self.answer = None
+                continue
+            if is_late:
+                return None
+            step = FULL_RING_STEP if self._made is not None else STEP
+            self.engine.step(self, step if left is None else min(left, step))
+            if self.engine.is_finished:
+                self.abandon(self.engine.end_error())
+                outcome = self._take()
+                if outcome is not None:
+                    return outcome
+                self._pieces = 0  # nothing can come any more
+            if deadline is not None:
+                left = max(0.0, deadline - monotonic())
+                is_late = left <= 0
 
-    def _arrived_piece(self) -> Piece | None:
-        if self._ordered:
-            if self._outstanding and self._outstanding[0].arrived is not None:
-                return self._outstanding[0]
+    def _take(self) -> tuple[bool, Any] | None:
+        """The next outcome that is here, or None."""
+        queue = self._outstanding if self._ordered else self._arrived
+        while queue:
+            try:
+                piece = queue[0]
+            except IndexError:  # taken by another thread
+                return None
+            if piece.arrived is None:
+                return None
+            outcome = None if piece.is_consumed else self._take_from(piece)
+            if outcome is not None:
+                return outcome
+            self._consume(piece)
+        return None
+
+    def _take_from(self, piece: Piece) -> tuple[bool, Any] | None:
+        outcomes = self._decoded.get(piece)
+        if outcomes is None:
+            # Another thread may decode it, too: the first one's outcomes are taken.
+            outcomes = self._decoded.setdefault(piece, deque(piece.outcomes()))
+            if piece.is_consumed:  # it was, before the look above
+                return None
+        try:
+            outcome = outcomes.popleft()
+        except IndexError:
             return None
-        return self._arrived[0] if self._arrived else None
+        if not outcomes:
+            self._consume(piece)
+        return outcome
 
     def _consume(self, piece: Piece) -> None:
+        """Let go of a piece, all of whose outcomes were taken; it may stand in the queue twice."""
+        queue = self._outstanding if self._ordered else self._arrived
         with self.engine.lock:
-            queue = self._outstanding if self._ordered else self._arrived
-            if queue and queue[0] is piece:
-                queue.popleft()
+            if not piece.is_consumed:
+                # No call in between, so no interrupt: all of it or nothing.
                 self._pieces -= 1
                 self._bytes -= piece.size
+                piece.is_consumed = True
+            if queue and queue[0] is piece:
+                queue.popleft()
+            self._decoded.pop(piece, None)
 
-    def _end(self) -> None:
+    def _end(self) -> NoReturn:
         if self._own is not None:
-            self.engine.channel.free(self._own.code)
-            self._own = None
+            self.engine.functions.free(self._own)
         error, self._input_error = self._input_error, None
         if error is not None:
             raise error
         raise StopIteration from None
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

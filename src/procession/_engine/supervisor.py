@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from procession._engine.crew import Crew, Worker
-from procession._engine.policy import Held, Instruction, PoolState, WorkerEnded, decide
+from procession._engine.policy import Instruction, PoolState, WorkerEnded, decide
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from procession._core import exclusively
+
 
 class Turn:
     """A piece of work that may be wanted by many threads, and by a thread that is at it already.
 
     No thread ever waits for another one here: the work may run code of the user's, which may
     wait for anything. Whoever finds it being done leaves a wish, and who does it looks for
-    wishes when he is done. An exception in the work goes to the one who does it.
+    wishes when he is done. An exception in the work goes to the one who does it; others' wishes
+    are lost with it, so who wants the work done for certain asks again after a while.
     """
 
     __slots__ = ("_holder", "_wanted", "_work")
@@ -18,19 +21,14 @@ class Turn:
     def __init__(self, work: Callable[[], object]) -> None:
         self._work = work
         self._wanted = False
-        self._holder: dict[None, object] = {}
+        self._holder: dict[None, None] = {}
 
     def take(self) -> None:
         """Have the work done, by this thread or by the one that is at it."""
         self._wanted = True
-        me = object()
-        while self._wanted:
-            try:
-                # Both the claim and its test in one call: an interrupt leaves no half claim.
-                if self._holder.setdefault(None, me) is not me:
-                    return
-                self._wanted = False
-                self._work()
-            finally:
-                if self._holder.get(None) is me:
-                    self._holder.clear()
+        while self._wanted and exclusively(self._holder, self._once):
+            pass
+
+    def _once(self) -> None:
+        self._wanted = False
+        self._work()

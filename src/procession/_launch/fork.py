@@ -11,6 +11,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from itertools import starmap
 
 from procession._launch import child, lifeline, methods, streams
 
@@ -31,13 +32,10 @@ try:
 except ImportError:
     _fork = os.fork
 
+_ALL_SIGNALS = signal.valid_signals()
+
 _private_sentinels: set[int] = set()
 _abandoned: set[int] = set()  # pidfds of children whose handle was closed while they ran
-
-
-def fork() -> int:
-    """Fork this process; 0 in the child, its pid in the parent. All our forks go through here."""
-    return _fork()
 
 
 class ForkedChild:
@@ -48,6 +46,8 @@ class ForkedChild:
     first (``child``) and dies with its parent (``lifeline``).
 
     The sentinel is closed in children that are forked later, unless `inherit_sentinel` is true.
+    `known` is called with this object as soon as the child runs, before any signal handler can:
+    so a handler that raises (Ctrl-C) finds either nothing started, or a child that is known.
 
     Raises OSError if there are not enough descriptors or processes; nothing has run then.
     """
@@ -58,27 +58,46 @@ class ForkedChild:
         *,
         name: str | Callable[[], str],
         inherit_sentinel: bool = False,
+        known: Callable[[ForkedChild], object] | None = None,
     ) -> None:
         self._exitcode: int | None = None
         self._sentinel = -1
         self._parent_pid = os.getpid()
         self._private = not inherit_sentinel
         _reap_abandoned()
-        streams.flush_output()
+        streams.flush_output()  # may wait for a reader: Ctrl-C must still come through here
         lifeline.hold()
         parent_had_threads = threading.active_count() > 1
-        # A descriptor kept ready for the sentinel: found missing now, not when the child runs.
-        reserve = os.open(os.devnull, os.O_RDONLY)
+        pids: list[int] = []
+        is_known = False
+        mask = child.set_signal_mask(signal.SIG_BLOCK, ())
         try:
-            self._pid = fork()
-            if self._pid == 0:
+            child.set_signal_mask(signal.SIG_BLOCK, _ALL_SIGNALS)
+            # A descriptor kept ready for the sentinel: found missing now, not when the child runs.
+            reserve = os.open(os.devnull, os.O_RDONLY)
+            try:
+                # Forks and keeps the pid in one step: no handler can run in between.
+                pids.extend(starmap(_fork, [()]))
+            finally:
                 os.close(reserve)
-                child.live_as_fork(entry, name, parent_had_threads=parent_had_threads)
+            if pids == [0]:
+                child.live_as_fork(entry, name, parent_had_threads=parent_had_threads, mask=mask)
+            self._pid = pids[0]
+            self._sentinel = _open_sentinel(self._pid)
+            if self._private:
+                _private_sentinels.add(self._sentinel)
+            if known is not None:
+                known(self)
+            is_known = True
+        except BaseException:
+            # Also a handler of a signal that another thread took: those are not held back.
+            if pids == [0]:
+                os._exit(1)
+            if pids and not is_known:
+                _end_unknown(pids[0])
+            raise
         finally:
-            os.close(reserve)
-        self._sentinel = _open_sentinel(self._pid)
-        if self._private:
-            _private_sentinels.add(self._sentinel)
+            child.set_signal_mask(signal.SIG_SETMASK, mask)
 
     @property
     def pid(self) -> int:
@@ -173,7 +192,20 @@ class ForkedChild:
 
 def launch(startable: methods.Startable) -> ForkedChild:
     """The start method: run the process object's own bootstrap in a fork of this process."""
-    return ForkedChild(startable._bootstrap, name=lambda: startable.name, inherit_sentinel=True)
+    return ForkedChild(
+        startable._bootstrap,
+        name=lambda: startable.name,
+        inherit_sentinel=True,
+        known=startable._adopt,
+    )
+
+
+def _end_unknown(pid: int) -> None:
+    """A child that nobody can watch must not run."""
+    with contextlib.suppress(ChildProcessError):  # reaped already: the pid may be another's now
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def _open_sentinel(pid: int) -> int:
@@ -185,14 +217,10 @@ def _open_sentinel(pid: int) -> int:
         read, write = os.pipe()
         os.close(write)
         return read
-    except OSError:
-        # Another thread took the last descriptor. A child that cannot be watched must not run.
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
 
 
 def await_readable(fd: int, timeout: float | None) -> bool:
+    """Wait up to `timeout` seconds (None: without limit); whether `fd` became readable."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     deadline = None if timeout is None else time.monotonic() + timeout

@@ -54,8 +54,10 @@ _read: _End | None = None  # this process's pipe, for its children
 _write: _End | None = None
 _inherited: _End | None = None  # in a fresh child: read end of the parent's pipe, until armed
 _armed: _End | None = None  # in a child: its own open file of the parent's pipe
+_copied: _End | None = None  # in a copy of a child that os.fork() made: what was _armed there
 _watched = False  # _armed no longer kills at once: a thread does, after the grace
-_making = threading.Lock()
+_making = threading.RLock()  # a signal handler may start a process, too
+_main_thread = threading.main_thread().ident
 _forked_by_main_thread = True
 
 
@@ -66,10 +68,14 @@ def hold() -> None:
     """
     global _read, _write
     with _making:
-        if _read is None or _write is None or not (_read.is_intact() and _write.is_intact()):
-            read, write = os.pipe()
-            pipe = _identity(read)
-            _read, _write = _End(read, pipe), _End(write, pipe)
+        if _is_held():
+            return
+        read, write = _pipe()
+        if _is_held():  # by a signal handler that has come in between
+            read.close()
+            write.close()
+        else:
+            _read, _write = read, write
 
 
 def arm() -> None:
@@ -77,8 +83,11 @@ def arm() -> None:
 
     Raises OSError if there are no descriptors left.
     """
-    global _armed, _inherited
+    global _armed, _copied, _inherited
     end, _inherited = _inherited, None
+    if _copied is not None:
+        _copied.close()
+        _copied = None
     if end is None or not end.is_intact():
         return
     try:
@@ -107,6 +116,8 @@ def watch_parent() -> int:
     Raises ValueError in a process that has no lifeline.
     """
     global _watched
+    if _armed is None and _copied is not None and _copied.is_intact():
+        return _copied.fd  # nothing kills a copy that os.fork() made: so there is no grace to grant
     if _armed is None or not _armed.is_intact():
         raise ValueError("this process has no lifeline to a parent")
     if not _watched:
@@ -120,9 +131,37 @@ def watch_parent() -> int:
     return _armed.fd
 
 
+def _is_held() -> bool:
+    return _read is not None and _write is not None and _read.is_intact() and _write.is_intact()
+
+
+def _pipe() -> tuple[_End, _End]:
+    read, write = os.pipe()
+    try:
+        pipe = _identity(read)
+        # What a program prints to a standard stream that was closed would be an event here.
+        read = _above_standard_streams(read)
+        write = _above_standard_streams(write)
+        return _End(read, pipe), _End(write, pipe)
+    except OSError:
+        os.close(read)
+        os.close(write)
+        raise
+
+
+def _above_standard_streams(fd: int) -> int:
+    """The same file, on a number that no program takes for one of its standard streams."""
+    if fd > 2:
+        return fd
+    higher = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return higher
+
+
 def _open_for_kill(read: int) -> int:
     fd = os.open(f"/proc/self/fd/{read}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        fd = _above_standard_streams(fd)
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
@@ -143,9 +182,10 @@ def _ask_for_death_signal() -> None:
 def _die_after_grace(fd: int) -> None:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    poll.poll()
-    threading.Event().wait(GRACE)
-    os.kill(os.getpid(), signal.SIGKILL)
+    events = poll.poll()
+    if events != [(fd, select.POLLNVAL)]:  # the program closed it: no news of the parent then
+        threading.Event().wait(GRACE)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _has_no_writer(read: int) -> bool:
@@ -159,19 +199,22 @@ def _identity(fd: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _before_fork() -> None:
-    global _forked_by_main_thread
-    _forked_by_main_thread = threading.current_thread() is threading.main_thread()
-
-
 def _after_fork_in_child() -> None:
     """Any forked copy, ours or not: let go of the pipe ends that would keep others alive."""
-    global _read, _write, _inherited, _armed, _watched, _making
-    _making = threading.Lock()
-    for stale in (_inherited, _armed, _write):
+    global _read, _write, _inherited, _armed, _copied, _watched
+    global _making, _main_thread, _forked_by_main_thread
+    _making = threading.RLock()
+    # A thread keeps its number across a fork.
+    _forked_by_main_thread = threading.get_ident() == _main_thread
+    _main_thread = threading.get_ident()
+    for stale in (_inherited, _write):
         if stale is not None:
             stale.close()
+    if _armed is not None:
+        if _copied is not None:
+            _copied.close()
+        _copied = _armed
     _read, _write, _inherited, _armed, _watched = None, None, _read, None, False
 
 
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -45,6 +45,9 @@ class Startable(Protocol):
     def _bootstrap(self) -> int:
         """Run in the child; returns its exit code."""
 
+    def _adopt(self, child: Child) -> object:
+        """Called in the parent as soon as the child runs, before any signal handler can."""
+
 
 Launcher = Callable[[Startable], Child]
 

@@ -25,6 +25,7 @@ from typing import TextIO
 _PROBE_TIME = 0.25
 """Seconds after which a flush that found no end is taken to wait for a lock nobody holds."""
 
+_null = -1
 _kept: list[object] = []  # replaced streams: if collected, they would close the descriptor
 
 
@@ -66,8 +67,17 @@ def _empty_stdin() -> None:
     # terminal all the same (a debugger) can open it.
     _kept.append(sys.stdin)
     with contextlib.suppress(OSError):
-        fd = os.open(os.devnull, os.O_RDONLY)
-        sys.stdin = open(fd, encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stdin = open(_null_device(), encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _null_device() -> int:
+    """A descriptor of the null device: one for a process and all its descendants."""
+    global _null
+    with contextlib.suppress(OSError):
+        if os.fstat(_null).st_rdev == os.stat(os.devnull).st_rdev:
+            return _null
+    _null = os.open(os.devnull, os.O_RDONLY)
+    return _null
 
 
 def _has_descriptor(stream: TextIO) -> bool:

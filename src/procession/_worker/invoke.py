@@ -7,6 +7,7 @@ pickled is a ``MaybeEncodingError``.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable, Iterator
 from itertools import starmap
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from procession._codec import messages
 from procession._codec.exceptions import encode_exception
 from procession._codec.functions import FunctionCache, FunctionMissing
-from procession._codec.objects import dumps, loads
+from procession._codec.objects import PROTOCOL, dumps, loads
 from procession._core import Channel
 from procession.errors.pool import MaybeEncodingError
 
@@ -35,14 +36,19 @@ class Invoker:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._functions = FunctionCache(channel)
+        self._known = self._functions.known
 
-    def __call__(self, kind: int, function: int, code: int, payload: bytes | memoryview) -> Answer:
+    def invoke(self, kind: int, function: int, code: int, payload: bytes | memoryview) -> Answer:
         """Run one task; never raises."""
         try:
-            if kind == messages.CALL:
-                call = self._functions.load(function, code)
+            if kind == messages.CALL:  # the hot path: no call of ours but pickle's own
+                call = self._known.get(function) or self._functions.load(function, code)
                 args, kwds = loads(payload)
-                return encode_value(call(*args, **kwds))
+                value = call(*args, **kwds)
+                try:
+                    return messages.VALUE, pickle.dumps(value, PROTOCOL)
+                except Exception:
+                    return encode_value(value)
             if kind == messages.CARRIED_CALL:
                 call, args, kwds = loads(payload)
                 return encode_value(call(*args, **kwds))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import Callable
-from time import perf_counter_ns
 from typing import Any, NamedTuple
 
 from procession import _core
@@ -50,24 +49,21 @@ def work(seat: Seat) -> int:
             seat.initializer(*seat.initargs)
         except BaseException as error:
             failure = encode_exception(error, skip_frames=1)
-            channel.answer(0, messages.INITIALIZER_FAILED, seat.number, failure)
+            channel.answer(0, messages.INITIALIZER_FAILED, failure)
             return 1
-    channel.answer(0, messages.READY, seat.number, b"")
-    invoke = Invoker(channel)
+    channel.answer(0, messages.READY, b"")
+    invoke = Invoker(channel).invoke
     left = -1 if seat.max_tasks is None else seat.max_tasks
     while left:
         task = channel.claim()
         if task is None:
             break
         number, kind, function, code, payload = task
-        began = perf_counter_ns()
         answer, content = invoke(kind, function, code, payload)
         del task, payload
-        taken = perf_counter_ns() - began
         try:
-            channel.answer(number, answer, taken, content)
+            channel.answer(number, answer, content)
         except MemoryError as error:
-            channel.answer(number, messages.ERROR, taken, encode_exception(error))
-        channel.done()
+            channel.answer(number, messages.ERROR, encode_exception(error))
         left -= 1
     return 0

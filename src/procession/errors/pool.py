@@ -11,10 +11,10 @@ class RemoteTraceback(Exception):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.text = text
+        self.tb = text
 
     def __str__(self) -> str:
-        return self.text
+        return self.tb
 
 
 class RemoteError(Exception):

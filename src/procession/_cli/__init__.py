@@ -1,0 +1,23 @@
+"""The command line: ``procession run`` and what it needs.
+
+==============  ==========================================================================
+``main``        the arguments, and what they ask for
+``run``         runs a script, a module or a text as ``__main__``, as the interpreter would
+``standin``     the import hook: our package wherever a program says ``multiprocessing``
+``original``    the standard library's multiprocessing, kept under ``procession._stdlib``
+``agree``       makes that one and ours agree: on processes, start methods, what ends when
+``otherways``   start methods that procession lacks
+``explain``     keeps account of what a program used, and whose it was
+==============  ==========================================================================
+
+The way of a name that the program asks for::
+
+    multiprocessing.NAME ──▶ in ours (``__all__``)? ── yes ─▶ procession.NAME
+                                     │ no
+                                     ▼
+                             procession._stdlib.NAME
+
+Who sees which package: the program, the libraries it uses, and the standard library's modules in
+general see ours. ``concurrent.futures.process`` and the standard library's multiprocessing itself
+are built on the latter's private parts, so they see the latter.
+"""

@@ -1,0 +1,119 @@
+"""The arguments of the ``procession`` command, and what they ask for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+from procession._cli import explain, run, standin
+
+_DESCRIPTION = """\
+Python's multiprocessing, rebuilt on one crash-safe shared-memory core: the same API, fast, and it
+never hangs.
+"""
+
+_RUN_DESCRIPTION = """\
+Run a program that is written for Python's multiprocessing, unmodified, on procession: wherever it
+(or a library that it uses) imports multiprocessing or a part of it, it gets procession's. What
+procession does not have yet, it gets from the standard library. Everything else is as under
+`python`: arguments, standard streams, tracebacks and exit codes.
+"""
+
+_RUN_EPILOG = """\
+Everything after the program belongs to the program; options for procession come before it. Child
+processes run on procession as well, but other programs that the program starts (subprocess) do not.
+
+examples:
+  procession run train.py --epochs 3
+  procession run -m package.module input.csv
+  procession run --explain train.py
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for; returns the exit code.
+
+    A program that is run may end it by any exception as well.
+    """
+    given = [*(sys.argv[1:] if arguments is None else arguments)]
+    ours, programs = _split(given)
+    asked = _parser().parse_args(ours)
+    account = None
+    if asked.explain:
+        account = explain.Account()
+        account.report_at_exit()
+    standin.install(account)
+    if asked.module is not None:
+        run.run_module(asked.module, programs)
+    elif asked.code is not None:
+        run.run_text(asked.code, programs)
+    else:
+        run.run_script(asked.script, programs)
+    return 0
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Our arguments, up to and including what names the program, and the program's own.
+
+    argparse cannot tell them apart: it would look for our options among the program's.
+    """
+    if arguments[:1] != ["run"]:
+        return arguments, []
+    for index, argument in enumerate(arguments[1:], 1):
+        if argument in ("-m", "-c", "--"):
+            return arguments[: index + 2], arguments[index + 2 :]
+        if argument.startswith(("-m", "-c")) or not argument.startswith("-"):
+            return arguments[: index + 1], arguments[index + 1 :]
+    return arguments, []
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="procession", description=_DESCRIPTION)
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    runner = commands.add_parser(
+        "run",
+        help="run a program written for multiprocessing, unmodified",
+        usage="procession run [-h] [--explain] (SCRIPT | -m MODULE | -c CODE) [ARGUMENT ...]",
+        description=_RUN_DESCRIPTION,
+        epilog=_RUN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    runner.add_argument(
+        "--explain",
+        action="store_true",
+        help="at the program's end, list on standard error what it used of multiprocessing: what "
+        "came from procession, and what from the standard library",
+    )
+    program = runner.add_mutually_exclusive_group(required=True)
+    program.add_argument(
+        "script",
+        metavar="SCRIPT",
+        nargs="?",
+        help="a Python file, or a directory or zip file with a __main__.py in it",
+    )
+    program.add_argument("-m", dest="module", metavar="MODULE", help="a module to be imported")
+    program.add_argument("-c", dest="code", metavar="CODE", help="the program itself, as text")
+    # Not parsed by argparse (see _split), only shown.
+    runner.add_argument(
+        "arguments", metavar="ARGUMENT", nargs="*", help="handed on to the program as they are"
+    )
+    return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for: that takes longer than all the rest."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"procession {metadata.version('procession')}")
+        parser.exit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

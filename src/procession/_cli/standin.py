@@ -1,0 +1,197 @@
+"""The import hook: our package wherever a program says ``multiprocessing``.
+
+A finder, asked before all others, answers for ``multiprocessing`` and everything below it:
+
+- The package, and each submodule that procession has too, are stand-ins: modules that have what
+  procession has, and where procession lacks a name, the standard library's.
+- Any other submodule is the standard library's own, the very module, so that programs may patch it.
+
+What procession has is looked up when it is asked for, in the ``__all__`` of its modules.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
+from types import FrameType, ModuleType
+from typing import Any
+
+import procession
+from procession import context
+from procession._cli import agree, explain, original, otherways
+
+_PUBLIC = original.PUBLIC
+_account: explain.Account | None = None
+
+# Where both packages have to be asked.
+_JOINT = {"active_children": agree.active_children}
+
+
+def install(account: explain.Account | None = None) -> None:
+    """Put ours in the standard library's place, for all imports from now on.
+
+    What was imported before stays with those who have it. With an `account`, the program's uses of
+    multiprocessing are noted there. A second call changes nothing but the account.
+    """
+    global _account
+    _account = account
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    for name in [*sys.modules]:
+        if name == _PUBLIC or name.startswith(_PUBLIC + "."):
+            del sys.modules[name]
+    sys.meta_path.insert(0, _Finder())
+    context.BaseContext.fallback = _of_context
+    context._contexts = _Contexts(context._contexts)
+    otherways.register()
+
+
+class StandIn(ModuleType):
+    """A module under the standard library's name, with ours behind it and the stdlib's behind ours.
+
+    It has no attributes of its own but those that were asked for.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            return self._special(name)
+        submodule = _submodule(self.__name__)
+        if not submodule and _is_submodule(name):
+            return import_module(f"{_PUBLIC}.{name}")
+        value, ours = self._look_up(submodule, name)
+        if isinstance(value, ModuleType):
+            # The stdlib's modules hold each other; the program shall get what has their name.
+            public = original.public_name(value)
+            return value if public is None else import_module(public)
+        label = f"{submodule}.{name}" if submodule else name
+        noted = _note(label, ours=ours, caller=sys._getframe(1))
+        # Functions and classes stay what they are; variables (private ones, too) may change.
+        if noted and callable(value) and not name.startswith("_"):
+            vars(self)[name] = value
+        return value
+
+    def __dir__(self) -> list[str]:
+        submodule = _submodule(self.__name__)
+        names = {*vars(self), *dir(original.load(submodule)), *_exported(_ours(submodule))}
+        return sorted(names)
+
+    def _special(self, name: str) -> Any:
+        # `from multiprocessing import *` gives what it gives without us. Everything else of this
+        # kind belongs to a module, not to what is in it.
+        if name == "__all__":
+            return getattr(original.load(_submodule(self.__name__)), name)
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+    def _look_up(self, submodule: str, name: str) -> tuple[Any, bool]:
+        ours = _ours(submodule)
+        if name in _JOINT and submodule in ("", "process"):
+            return _JOINT[name], True
+        # Private names, where we have them, are the state in force.
+        if name in _exported(ours) or (name.startswith("_") and submodule and hasattr(ours, name)):
+            return getattr(ours, name), True
+        try:
+            return getattr(original.load(submodule), name), False
+        except AttributeError:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None
+
+
+class _Finder:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != _PUBLIC and not fullname.startswith(_PUBLIC + "."):
+            return original.find(fullname)
+        submodule = _submodule(fullname)
+        if original.file_of(submodule) is None:
+            return None
+        ours = _find_ours(submodule)
+        if ours is None:
+            return ModuleSpec(fullname, _TheirsLoader(), origin=original.file_of(submodule))
+        is_package = ours.submodule_search_locations is not None
+        spec = ModuleSpec(fullname, _StandInLoader(), origin=ours.origin, is_package=is_package)
+        spec.has_location = ours.has_location
+        return spec
+
+
+class _StandInLoader:
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return StandIn(spec.name, _ours(_submodule(spec.name)).__doc__)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing: a stand-in fills as it is used."""
+
+
+class _TheirsLoader:
+    def create_module(self, spec: ModuleSpec) -> None:
+        """The import system's own choice will do: it is about to be replaced."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        submodule = _submodule(module.__name__)
+        sys.modules[module.__name__] = original.load(submodule)
+        _note(f"{submodule} (module)", ours=False, caller=sys._getframe(1))
+
+
+class _Contexts(dict[str, context.BaseContext]):
+    """Our contexts by start method, and the standard library's where we have none."""
+
+    def __missing__(self, method: str) -> Any:
+        if not isinstance(method, str) or method not in _stdlib_contexts():
+            raise KeyError(method)
+        _note(f"start method {method!r}", ours=False, caller=sys._getframe(1))
+        return _stdlib_contexts()[method]
+
+
+def _of_context(asked: context.BaseContext, name: str) -> Any:
+    """What a context of ours lacks: taken from the standard library's for the same method."""
+    method = getattr(type(asked), "_name", None)
+    # A context of somebody's own making has a method that nobody knows.
+    default = original.load("context")._default_context
+    try:
+        value = getattr(_stdlib_contexts().get(method, default), name)
+    except AttributeError:
+        message = f"{type(asked).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(message) from None
+    _note(f"{type(asked).__name__}.{name}", ours=False, caller=sys._getframe(1))
+    return value
+
+
+def _stdlib_contexts() -> dict[str | None, Any]:
+    contexts: dict[str | None, Any] = original.load("context")._concrete_contexts
+    return contexts
+
+
+def _note(name: str, *, ours: bool, caller: FrameType) -> bool:
+    return _account is None or _account.note(name, ours=ours, caller=caller)
+
+
+def _submodule(fullname: str) -> str:
+    return fullname.removeprefix(_PUBLIC).lstrip(".")
+
+
+def _is_submodule(name: str) -> bool:
+    # popen_*: one for each start method, not all of them for this system.
+    return not name.startswith("popen_") and original.file_of(name) is not None
+
+
+def _find_ours(submodule: str) -> ModuleSpec | None:
+    """The spec of our module of that name; None if we have none."""
+    if not submodule:
+        return procession.__spec__
+    package, _, last = f"procession.{submodule}".rpartition(".")
+    if last.startswith("_"):
+        return None
+    try:
+        return PathFinder.find_spec(f"{package}.{last}", import_module(package).__path__)
+    except (ImportError, AttributeError):
+        return None
+
+
+def _ours(submodule: str) -> ModuleType:
+    return import_module(f"procession.{submodule}" if submodule else "procession")
+
+
+def _exported(module: ModuleType) -> Sequence[str]:
+    names: Sequence[str] = getattr(module, "__all__", ())
+    return names

@@ -1,0 +1,157 @@
+"""The reference names everything that is public, with its true signature, and nothing else."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+import procession
+from procession import pool
+from tests.docs.pages import ROOT, prose
+
+PAGE = ROOT / "docs/reference.md"
+
+# Public, and described under the name of what it equals, or a class of results.
+ALIASES = {"ApplyResult", "IMapUnorderedIterator"}
+RESULTS: dict[str, type] = {
+    "AsyncResult": pool.AsyncResult,
+    "MapResult": pool.MapResult,
+    "IMapIterator": pool.IMapIterator,
+}
+# Here for the engine, or for `procession run`.
+INTERNAL = {
+    "AsyncResult": {*dir(pool.AsyncResult.__base__)} - {*dir(object)},
+    "MapResult": {*dir(pool.AsyncResult.__base__), "outcome"} - {*dir(object)},
+}
+CONTEXT_INTERNAL = {"fallback"}
+SAMPLES: dict[str, Exception] = {
+    "WorkerDied": procession.WorkerDied(1, -9, "f()", 0),
+    "RemoteError": procession.RemoteError("ValueError", "no", [], ""),
+    "MaybeEncodingError": procession.MaybeEncodingError("no", "1"),
+}
+
+_ENTRY = re.compile(r"^(?:### |- )`(\w+)(\([^`]*\))?`")
+
+
+class Entry(NamedTuple):
+    """A name of the page, with its signature and what stands below it."""
+
+    signature: str | None
+    members: dict[str, str | None]
+
+
+def _entries() -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    current: Entry | None = None
+    for _, line in prose(PAGE):
+        if line.startswith("## "):
+            current = None
+        match = _ENTRY.match(line)
+        if match is None:
+            continue
+        if line.startswith("###"):
+            current = found[match[1]] = Entry(match[2], {})
+        elif current is not None:
+            current.members[match[1]] = match[2]
+    return found
+
+
+ENTRIES = _entries()
+CLASSES: dict[str, type] = {"Process": procession.Process, "Pool": pool.Pool, **RESULTS}
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    """``(a, b=None)``, as a caller sees it."""
+    signature = inspect.signature(function)
+    plain = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in signature.parameters.values()
+        if parameter.name != "self"
+    ]
+    return str(signature.replace(parameters=plain, return_annotation=inspect.Signature.empty))
+
+
+def _public(owner: object) -> set[str]:
+    return {name for name in dir(owner) if not name.startswith("_")}
+
+
+def test_every_public_name_is_there_and_no_other() -> None:
+    described = {*ENTRIES}
+    public = {*procession.__all__, *pool.__all__} - ALIASES - {"RemoteTraceback"}
+    assert described == public
+    text = PAGE.read_text()
+    assert all(f"`{name}`" in text for name in ALIASES)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, entry in ENTRIES.items() if entry.signature is not None]
+)
+def test_a_signature_is_the_true_one(name: str) -> None:
+    assert ENTRIES[name].signature == _signature(getattr(procession, name))
+
+
+@pytest.mark.parametrize("name", procession.__all__)
+def test_functions_have_a_signature(name: str) -> None:
+    value = getattr(procession, name)
+    is_class = isinstance(value, type) and name not in CLASSES
+    assert (ENTRIES[name].signature is None) == is_class
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_method_is_there_with_its_true_signature(name: str) -> None:
+    owner = CLASSES[name]
+    true = {}
+    for member in _public(owner) - INTERNAL.get(name, set()):
+        value = inspect.getattr_static(owner, member)
+        true[member] = _signature(value) if callable(value) else None
+    assert ENTRIES[name].members == true
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_attribute_of_an_error_is_there(name: str) -> None:
+    error = SAMPLES[name]
+    assert {*ENTRIES[name].members} == _public(error) - _public(Exception())
+
+
+def test_errors_without_attributes_have_none() -> None:
+    for name, entry in ENTRIES.items():
+        value = getattr(procession, name, None)
+        if isinstance(value, type) and issubclass(value, Exception) and name not in SAMPLES:
+            assert not entry.members
+
+
+@pytest.mark.parametrize("name", ["BaseContext", "DefaultContext", "ForkContext"])
+def test_contexts_have_names_of_this_page_only(name: str) -> None:
+    assert _public(getattr(procession, name)) - CONTEXT_INTERNAL <= {*ENTRIES}
+
+
+def test_a_context_has_all_functions() -> None:
+    context = procession.get_context("fork")
+    functions = {name for name, entry in ENTRIES.items() if entry.signature is not None}
+    # What only the default context has: there is nothing to choose from in another one.
+    assert functions - _public(context) == {"get_all_start_methods"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"]])
+def test_every_option_is_there(words: list[str]) -> None:
+    command = [sys.executable, "-m", "procession", *words]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    options = {*re.findall(r"(?<![\w-])--?[a-z]+\b", shown.partition("examples:")[0])}
+    assert options
+    text = PAGE.read_text()
+    assert {option for option in options if f"`{option}" not in text} == set()
+
+
+def test_every_variable_is_there() -> None:
+    sources = (ROOT / "src").rglob("*.py")
+    named = {
+        name for file in sources for name in re.findall(r"PROCESSION_[A-Z_]+", file.read_text())
+    }
+    text = PAGE.read_text()
+    assert {name for name in named if f"`{name}`" not in text} == set()

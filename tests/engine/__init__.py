@@ -1,0 +1,1 @@
+"""Tests of the engine's parts, without any process."""
