@@ -338,7 +338,8 @@ class Pool:
         engine: Engine | None = getattr(self, "_engine", None)
         if engine is None or engine.state is not PoolState.RUNNING or engine.pid != os.getpid():
             return
-        warnings.warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self, stacklevel=2)
+        complaint = f"unclosed running multiprocessing pool {self!r}"  # as the stdlib words it
+        warnings.warn(complaint, ResourceWarning, source=self, stacklevel=2)
         engine.terminate(wait=False)
 
     def __reduce__(self) -> NoReturn:

@@ -294,6 +294,29 @@ static void who_is_no_member_may_sweep(void)
     CHECK_EQ(observer.me, 0);
 }
 
+/* Asked by way of the mutex, which one of our own threads holds: as an outsider would. */
+static void *ask_about_ourselves(void *context)
+{
+    struct pcn_arena outsider = *(struct pcn_arena *)context;
+    pcn_token mine = outsider.me;
+    outsider.me = 0;
+    CHECK(pcn_owner_alive(&outsider, mine));
+    CHECK_EQ(pcn_recover_all(&outsider), 0);
+    CHECK(pcn_owner_alive(&outsider, mine));
+    return NULL;
+}
+
+static void nobody_takes_his_own_process_for_dead(void)
+{
+    struct pcn_arena arena;
+    family_make(&arena);
+    ask_about_ourselves(&arena); /* in the thread that holds it */
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, ask_about_ourselves, &arena), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    ask_about_ourselves(&arena);
+}
+
 static void join_a_parent_that_is_gone(struct pcn_arena *arena, void *context)
 {
     CHECK_EQ(pcn_owner_join(arena, *(pcn_token *)context), PCN_CLOSED);
@@ -341,6 +364,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(fork_does_not_pass_the_life_lock_on),
     CHECK_CASE(the_things_of_the_dead_stay_while_its_children_live),
     CHECK_CASE(who_is_no_member_may_sweep),
+    CHECK_CASE(nobody_takes_his_own_process_for_dead),
     CHECK_CASE(no_name_is_given_twice),
 };
 CHECK_MAIN(cases)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 LIMIT = 60.0
 """Seconds after which a wait that should end counts as a hang."""
@@ -50,3 +51,21 @@ class Log:
     def lines(self) -> list[str]:
         """What was written, in order."""
         return self.path.read_text().splitlines()
+
+
+def error_of(result: Any) -> Any:
+    """What get() of this result raises."""
+    try:
+        value = result.get()
+    except BaseException as error:
+        return error
+    raise AssertionError(f"got {value!r} instead of an error")
+
+
+def children() -> set[int]:
+    """The pids of this process's children."""
+    found: set[int] = set()
+    for task in os.listdir("/proc/self/task"):
+        pids = Path(f"/proc/self/task/{task}/children").read_text()
+        found.update(map(int, pids.split()))
+    return found

@@ -3,14 +3,23 @@
 An exception travels three times over: as its pickle, as text, and with the worker's
 traceback. The caller gets the exception itself where its pickle loads, with the
 traceback as ``__cause__``; else a ``RemoteError`` made of the text. So no exception can
-fail to arrive.
+fail to arrive, whatever its own methods do.
+
+Many exception classes take other arguments than those they hand on to ``Exception``, and
+so can be pickled but not loaded. They are made here without their ``__init__``, with the
+attributes that they had.
 """
 
 from __future__ import annotations
 
+import copyreg
+import io
+import pickle
 import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from procession._codec.objects import dumps, loads
+from procession._codec.objects import PROTOCOL, loads, short_repr
 from procession.errors.pool import RemoteError, RemoteTraceback
 
 
@@ -20,36 +29,112 @@ def encode_exception(error: BaseException, *, skip_frames: int = 0) -> bytes:
     for _ in range(skip_frames):
         if trace is not None:
             trace = trace.tb_next
+    kind = type(error)
+    # BaseException in all of these: they run the user's code, which must not end the worker.
     try:
-        text = "".join(traceback.format_exception(type(error), error, trace))
-    except Exception as failure:
-        text = f"(the traceback of {type(error).__name__} can not be printed: {failure!r})\n"
+        text = "".join(traceback.format_exception(kind, error, trace))
+    except BaseException as failure:
+        text = f"(the traceback of {kind.__name__} can not be printed: {short_repr(failure)})\n"
     try:
         message = str(error)
-    except Exception as failure:
-        message = f"(str() of it raised {failure!r})"
-    notes = [str(note) for note in getattr(error, "__notes__", None) or ()]
+    except BaseException as failure:
+        message = f"(str() of it raised {short_repr(failure)})"
     try:
-        pickled: bytes | None = dumps(error)
-    except Exception:
+        notes = [str(note) for note in getattr(error, "__notes__", None) or ()]
+    except BaseException as failure:
+        notes = [f"(its notes can not be read: {short_repr(failure)})"]
+    try:
+        pickled: bytes | None = _dumps(error)
+    except BaseException:
         pickled = None
-    kind = type(error)
     name = kind.__qualname__
     if kind.__module__ not in ("builtins", "__main__"):
         name = f"{kind.__module__}.{name}"
-    return dumps((pickled, name, message, notes, text))
+    return pickle.dumps((pickled, name, message, notes, text), PROTOCOL)
 
 
 def decode_exception(payload: bytes | memoryview) -> BaseException:
-    """What ``encode_exception`` encoded, ready to be raised. Never raises itself."""
+    """What ``encode_exception`` encoded, ready to be raised.
+
+    Raises:
+        KeyboardInterrupt: which is the caller's own; nothing else.
+    """
     pickled, name, message, notes, text = loads(payload)
     error: BaseException | None = None
     if pickled is not None:
         try:
             error = loads(pickled)
-        except Exception as failure:
-            notes = [*notes, f"(its pickle does not load here: {failure!r})"]
+            # Those with a __reduce__ of their own may leave the notes behind.
+            if notes and not getattr(error, "__notes__", None):
+                vars(error)["__notes__"] = list(notes)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as failure:
+            notes = [*notes, f"(its pickle does not load here: {short_repr(failure)})"]
+            error = None
     if not isinstance(error, BaseException):
         error = RemoteError(name, message, notes, text)
-    error.__cause__ = RemoteTraceback(f'\n"""\n{text}"""')
+    # Past the class's own __setattr__: a frozen dataclass's, for one, forbids it.
+    BaseException.__setattr__(error, "__cause__", RemoteTraceback(f'\n"""\n{text}"""'))
     return error
+
+
+def _dumps(error: BaseException) -> bytes:
+    file = io.BytesIO()
+    try:
+        pickler = pickle.Pickler(file, PROTOCOL)
+        pickler.dispatch_table = _Reducers(copyreg.dispatch_table)
+        pickler.dump(error)
+    except Exception:
+        import cloudpickle
+
+        file = io.BytesIO()
+        pickler = cloudpickle.Pickler(file, PROTOCOL)
+        pickler.dispatch_table = _Reducers(pickler.dispatch_table)
+        pickler.dump(error)
+    return file.getvalue()
+
+
+class _Reducers(dict[type, Callable[[Any], Any]]):
+    """A pickler's table of reducers, in which all exceptions stand that have none of their own."""
+
+    def __init__(self, others: Mapping[Any, Callable[[Any], Any]]) -> None:
+        super().__init__()
+        self._others = others
+
+    def __missing__(self, kind: type) -> Callable[[Any], Any]:
+        reducer = self._others.get(kind)
+        if reducer is not None:
+            return reducer
+        if (
+            issubclass(kind, BaseException)
+            and kind.__reduce__ is BaseException.__reduce__
+            and kind.__reduce_ex__ is BaseException.__reduce_ex__
+        ):
+            return _reduce
+        raise KeyError(kind)
+
+
+def _reduce(error: BaseException) -> tuple[Any, ...]:
+    # The state apart, and last: it may refer to the exception itself.
+    return _rebuild, (type(error), error.args), vars(error) or None, None, None, _set_state
+
+
+def _rebuild(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    try:
+        error = kind(*args)
+    except Exception:
+        error = kind.__new__(kind, *args)
+        # What the interpreter itself keeps beside the attributes (SystemExit's code).
+        builtin: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+        builtin.__init__(error, *args)
+    # Its __init__ may have made something else of them (``super().__init__(f"no {name}")``).
+    BaseException.__setattr__(error, "args", args)
+    return error
+
+
+def _set_state(error: BaseException, state: dict[str, Any]) -> None:
+    if type(error).__setstate__ is BaseException.__setstate__:
+        vars(error).update(state)
+    else:
+        error.__setstate__(state)

@@ -12,7 +12,10 @@ not kept: its state may change between two calls, so it travels with each call.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import struct
+import sys
 import types
 import zlib
 from collections import deque
@@ -25,13 +28,17 @@ from procession._core import Channel
 KEPT_BY_SENDER = 512
 KEPT_BY_WORKER = 1024
 
-# Captured values of these types can not change under us.
-_UNCHANGING = (int, float, complex, str, bytes, bool, type(None), type, types.ModuleType)
+_PLAIN = frozenset({int, float, complex, str, bytes, bool, type(None), type(...)})
 _BY_NAME = (types.FunctionType, types.BuiltinFunctionType, type)
+_CODE_OF_A_CLASS = (types.FunctionType, staticmethod, classmethod, property, type)
+
+# Stands before what is published: the function's number, and a checksum. A block that was freed
+# under a task that still names it, and is somebody else's now, is told by it.
+_SEAL = struct.Struct("<QI")
 
 
 class FunctionMissing(Exception):
-    """A worker can not find this very function by its name."""
+    """A worker can not find this very function by its name, or not in its block any more."""
 
 
 class Sent(NamedTuple):
@@ -42,14 +49,21 @@ class Sent(NamedTuple):
 
 
 class _Entry:
-    """A published function. Holds the function, so that its ``id()`` stays its own."""
+    """A published function. Holds the function, so that its ``id()`` stays its own.
 
-    __slots__ = ("captured", "function", "sent")
+    What tells that one sent by value has changed since: ``captured``, where all that it drags
+    along is unchanging in itself, else its ``blob``. One sent by name has neither.
+    """
 
-    def __init__(self, function: Any, sent: Sent, captured: tuple[Any, ...] | None) -> None:
+    __slots__ = ("blob", "captured", "function", "sent")
+
+    def __init__(
+        self, function: Any, sent: Sent, captured: tuple[Any, ...] | None, blob: bytes | None
+    ) -> None:
         self.function = function
         self.sent = sent
         self.captured = captured
+        self.blob = blob
 
 
 def travels_by_number(function: Any) -> bool:
@@ -61,21 +75,67 @@ def travels_by_number(function: Any) -> bool:
 
 
 def fingerprint(function: Any) -> int:
-    """A number that changes when the function's code does; 0 for what has no code."""
-    code = getattr(function, "__code__", None)
-    return _code_sum(code) if isinstance(code, types.CodeType) else 0
+    """A number that changes when the code of a function, or of a class's methods, does.
+
+    Only what no run of the program changes goes into it: code, plain default values, and the
+    functions that a decorator has wrapped. 0 for what has no code.
+    """
+    return _sum_of(function, 0, set())
 
 
-def _code_sum(code: types.CodeType) -> int:
-    total = zlib.crc32(code.co_code)
-    total = zlib.crc32(repr((code.co_names, code.co_varnames, code.co_freevars)).encode(), total)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            total ^= _code_sum(constant)
-        elif isinstance(constant, (int, float, complex, str, bytes, tuple, type(None))):
-            # A frozenset's repr() depends on the process's hash seed: left out.
-            total = zlib.crc32(repr(constant).encode("utf-8", "surrogatepass"), total)
-    return total
+def _sum_of(value: Any, total: int, seen: set[int]) -> int:
+    """`total`, continued with what can be told of a value in every process alike."""
+    if isinstance(value, types.CodeType):
+        return _sum_of_code(value, total, seen)
+    if isinstance(value, (staticmethod, classmethod)):
+        return _sum_of(value.__func__, total, seen)
+    if isinstance(value, property):
+        parts: Any = (value.fget, value.fset, value.fdel)
+        return _sum_of(parts, total, seen)
+    if isinstance(value, (types.FunctionType, type)):
+        if id(value) in seen:
+            return total
+        seen.add(id(value))
+        if isinstance(value, type):
+            for name, member in sorted(vars(value).items()):
+                if isinstance(member, _CODE_OF_A_CLASS):
+                    total = _sum_of(member, zlib.crc32(name.encode(), total), seen)
+            return total
+        total = _sum_of_code(value.__code__, total, seen)
+        total = _sum_of(value.__defaults__, total, seen)
+        total = _sum_of(tuple(sorted((value.__kwdefaults__ or {}).items())), total, seen)
+        for content in _cell_contents(value):
+            if isinstance(content, types.FunctionType):
+                total = _sum_of(content, total, seen)
+        return total
+    if type(value) is tuple:
+        total = zlib.crc32(b"(%d" % len(value), total)
+        for part in value:
+            total = _sum_of(part, total, seen)
+        return total
+    if type(value) is frozenset:
+        # In an order of its own: that of the set depends on the process's hash seed.
+        sums = sorted(_sum_of(part, 0, set()) for part in value)
+        return zlib.crc32(repr(sums).encode(), total)
+    if type(value) in _PLAIN:
+        return zlib.crc32(repr(value).encode("utf-8", "surrogatepass"), total)
+    return zlib.crc32(type(value).__qualname__.encode(), total)
+
+
+def _sum_of_code(code: types.CodeType, total: int, seen: set[int]) -> int:
+    total = zlib.crc32(code.co_code, total)
+    signature = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
+    names = code.co_names, code.co_varnames, code.co_freevars
+    total = zlib.crc32(repr((signature, names)).encode("utf-8", "surrogatepass"), total)
+    return _sum_of(code.co_consts, total, seen)
+
+
+def _cell_contents(function: types.FunctionType) -> list[Any]:
+    contents = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # not filled yet
+            contents.append(cell.cell_contents)
+    return contents
 
 
 def _captured(function: Any) -> tuple[Any, ...] | None:
@@ -84,19 +144,47 @@ def _captured(function: Any) -> tuple[Any, ...] | None:
     None when something in it can change without our seeing it.
     """
     if not isinstance(function, types.FunctionType):
-        return ()
-    values: list[Any] = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    try:
-        values += [cell.cell_contents for cell in function.__closure__ or ()]
-    except ValueError:  # a cell not filled yet
         return None
-    if any(isinstance(constant, types.CodeType) for constant in function.__code__.co_consts):
-        return None  # inner functions may name further globals
+    contents = _cell_contents(function)
+    if function.__dict__ or len(contents) < len(function.__closure__ or ()):
+        return None
     scope = function.__globals__
-    values += [scope[name] for name in function.__code__.co_names if name in scope]
-    if function.__dict__ or not all(isinstance(value, _UNCHANGING) for value in values):
-        return None
-    return tuple(values)
+    values = [
+        *(function.__defaults__ or ()),
+        *(function.__kwdefaults__ or {}).values(),
+        *contents,
+        *(scope[name] for name in _names(function.__code__) if name in scope),
+    ]
+    return tuple(values) if all(map(_is_unchanging, values)) else None
+
+
+def _names(code: types.CodeType) -> list[str]:
+    """The names that a function's code, and the functions inside it, may look up."""
+    names = list(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names += _names(constant)
+    return names
+
+
+def _is_unchanging(value: Any) -> bool:
+    """Whether a captured value is, for the workers, the same as long as it is the same object."""
+    if type(value) in _PLAIN or isinstance(value, types.ModuleType):
+        return True
+    if type(value) in (tuple, frozenset):
+        return all(map(_is_unchanging, value))
+    return isinstance(value, _BY_NAME) and _is_importable(value)
+
+
+def _is_importable(value: Any) -> bool:
+    """Whether a function or class travels by a name that all processes know."""
+    module = getattr(value, "__module__", None)
+    if module is None or module == "__main__":
+        return False
+    found: Any = sys.modules.get(module)
+    for part in value.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is value
 
 
 def _by_name(function: Any) -> bytes | None:
@@ -132,6 +220,8 @@ class FunctionTable:
             for one, other in zip(now, captured, strict=True):
                 if one is not other:
                     return None
+        elif entry.blob is not None and entry.blob != dumps_by_value(function):
+            return None
         return entry.sent
 
     def publish(self, function: Any, last_task: int, *, by_value: bool = False) -> Sent | None:
@@ -147,22 +237,23 @@ class FunctionTable:
         """
         if not travels_by_number(function):
             return None
-        blob = None if by_value else _by_name(function)
+        name = None if by_value else _by_name(function)
         captured: tuple[Any, ...] | None = None
-        if blob is None:
+        blob: bytes | None = None
+        if name is None:
             captured = _captured(function)
-            if captured is None and not by_value:
-                return None
             content = dumps_by_value(function)
-        elif b"__main__" in blob:
-            content = pickle.dumps((blob, fingerprint(function)), PROTOCOL)
+            if captured is None:
+                blob = content
+        elif b"__main__" in name:
+            content = pickle.dumps((name, fingerprint(function)), PROTOCOL)
         else:
-            content = blob
+            content = name
         sent = self.publish_content(content)
         old = self._entries.pop(id(function), None)
         if old is not None:
             self._retired.append((last_task, old.sent.code))
-        self._entries[id(function)] = _Entry(function, sent, captured)
+        self._entries[id(function)] = _Entry(function, sent, captured, blob)
         if len(self._entries) > KEPT_BY_SENDER:
             oldest = self._entries.pop(next(iter(self._entries)))
             self._retired.append((last_task, oldest.sent.code))
@@ -170,9 +261,10 @@ class FunctionTable:
 
     def publish_content(self, content: bytes) -> Sent:
         """Give pickled bytes a number. The caller frees the block."""
-        sent = Sent(self._next, self._channel.publish(content))
+        number = self._next
         self._next += 1
-        return sent
+        seal = _SEAL.pack(number, zlib.crc32(content))
+        return Sent(number, self._channel.publish(seal + content))
 
     def free_retired(self, oldest_task: int) -> None:
         """Free the blocks that no task from ``oldest_task`` on can name."""
@@ -211,8 +303,12 @@ class FunctionCache:
         known = self.known.get(number)
         if known is not None:
             return known
-        loaded = loads(self._channel.fetch(code))
-        if isinstance(loaded, tuple):
+        published = self._channel.fetch(code)
+        content = published[_SEAL.size :]
+        if published[: _SEAL.size] != _SEAL.pack(number, zlib.crc32(content)):
+            raise FunctionMissing("its block was given to another")
+        loaded = loads(content)
+        if type(loaded) is tuple:
             blob, expected = loaded
             try:
                 loaded = loads(blob)

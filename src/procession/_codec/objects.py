@@ -41,9 +41,10 @@ def dumps_by_value(value: object) -> bytes:
 def short_repr(value: Any, limit: int = 60) -> str:
     """``repr(value)`` cut to ``limit`` characters; never raises."""
     try:
-        if isinstance(value, (str, bytes, bytearray)) and len(value) > limit:
+        # The repr() of what is long takes long.
+        if isinstance(value, (str, bytes, bytearray, list, tuple)) and len(value) > limit:
             value = value[:limit]
         text = repr(value)
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         text = f"<{type(value).__name__} whose repr() raised {type(error).__name__}>"
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -110,7 +110,7 @@ static PyObject *channel_new(PyTypeObject *type, PyObject *args, PyObject *keywo
 
 static void channel_dealloc(Channel *self)
 {
-    PyTypeObject *type = Py_TYPE(self);
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
     PyMem_Free(self->scratch);
     Py_XDECREF(self->answer_name);
     Py_XDECREF(self->attend_name);

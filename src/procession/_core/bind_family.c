@@ -21,7 +21,8 @@ static bool fork_handler_set;
 
 static void after_fork_in_child(void)
 {
-    parent = arena.me;
+    if (arena.me != 0) /* else this process never joined: its own parent is theirs */
+        parent = arena.me;
     arena.me = 0;
 }
 
@@ -31,6 +32,10 @@ PyObject *raise_status(enum pcn_status status)
     case PCN_NO_MEMORY:
         PyErr_Format(PyExc_MemoryError, "the shared arena can not grow: %s; free memory, or "
                      "send less at once", strerror(errno));
+        break;
+    case PCN_CLOSED:
+        PyErr_SetString(PyExc_RuntimeError, "the process that forked this one has ended, and its "
+                        "part of the shared arena with it");
         break;
     case PCN_REFUSED:
         PyErr_SetString(PyExc_RuntimeError, "this descriptor is no arena of this version");

@@ -29,6 +29,8 @@ static struct PyModuleDef definition = {
     .m_slots = slots,
 };
 
+PyMODINIT_FUNC PyInit_binding(void);
+
 PyMODINIT_FUNC PyInit_binding(void)
 {
     return PyModuleDef_Init(&definition);

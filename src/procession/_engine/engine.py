@@ -310,10 +310,10 @@ class Engine:
 
         Whoever waits collects, for all.
         """
-        if timeout is None and self.attendant.is_unused and isinstance(entry, Task):
-            # The hot path: nothing is to be done but to wait for a plain task.
-            if self.channel.wait(entry, self.open, self.arrivals, None):
-                return True
+        # The hot path: nothing is to be done but to wait for a plain task.
+        plain = timeout is None and self.attendant.is_unused and isinstance(entry, Task)
+        if plain and self.channel.wait(entry, self.open, self.arrivals, None):
+            return True
         deadline = None if timeout is None else monotonic() + timeout
         left = timeout
         # Whoever should have fed a job may have been interrupted: look again after a while.
