@@ -346,7 +346,12 @@ def launch_worker(entry: Callable[[], int], *, kind: str = "ForkPoolWorker") -> 
         return entry()
 
     _cleanup()
-    return fork.ForkedChild(be_worker, name=lambda: worker.name, known=worker._adopt)
+    return fork.ForkedChild(
+        be_worker,
+        name=lambda: worker.name,
+        known=worker._adopt,
+        ended=lambda: _children.discard(worker),
+    )
 
 
 def current_process() -> BaseProcess:

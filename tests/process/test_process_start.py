@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from typing import Any
 
 import pytest
 from conftest import LIMIT, RunScript
+
+from procession import process
+from procession._launch import fork
 
 _HEAD = """
 import errno, os, signal, sys, threading
@@ -306,3 +310,30 @@ def test_the_next_start_reaps_those_that_have_ended(mp: Any) -> None:
     with pytest.raises(ChildProcessError):
         os.waitpid(first.pid, os.WNOHANG)
     assert first.exitcode == 0
+
+
+def _kept() -> set[int | None]:
+    return {child.pid for child in process._children}
+
+
+def test_a_worker_whose_end_is_known_is_kept_no_longer() -> None:
+    worker = process.launch_worker(lambda: 3)
+    assert worker.pid in _kept()
+    assert worker.wait(LIMIT) == 3
+    assert worker.pid not in _kept()
+
+
+def test_a_worker_that_is_given_up_is_reaped_by_a_later_start() -> None:
+    gate, open_gate = os.pipe()
+    worker = process.launch_worker(lambda: len(os.read(gate, 1)))
+    own = os.pidfd_open(worker.pid)
+    worker.close()
+    assert worker.pid not in _kept()
+    assert worker.poll() == fork.STATUS_LOST
+    os.write(open_gate, b"x")
+    assert select.select([own], [], [], LIMIT)[0]
+    process.launch_worker(lambda: 0).wait(LIMIT)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(worker.pid, os.WNOHANG)
+    for fd in (own, gate, open_gate):
+        os.close(fd)

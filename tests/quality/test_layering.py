@@ -9,6 +9,7 @@ from tests.quality.imports import PACKAGE, imports, modules
 # From the top down. What stands in one row is independent of its neighbours. A module that is not
 # named here belongs to the row of the nearest package above it.
 LAYERS = [
+    ["__main__"],  # python -m procession
     ["_cli", "_dashboard"],
     ["backends"],
     [""],  # the front door: `procession` itself

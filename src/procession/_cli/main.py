@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib import metadata
-from typing import Any
 
+import procession
 from procession._cli import explain, run, standin
 
 _DESCRIPTION = """\
@@ -72,7 +71,8 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="procession", description=_DESCRIPTION)
-    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    version = f"procession {procession.__version__}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     runner = commands.add_parser(
         "run",
@@ -102,18 +102,3 @@ def _parser() -> argparse.ArgumentParser:
         "arguments", metavar="ARGUMENT", nargs="*", help="handed on to the program as they are"
     )
     return parser
-
-
-class _Version(argparse.Action):
-    """Looks the version up when it is asked for: that takes longer than all the rest."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
-        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        print(f"procession {metadata.version('procession')}")
-        parser.exit()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

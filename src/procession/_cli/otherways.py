@@ -62,6 +62,6 @@ def _launch(method: str, startable: methods.Startable) -> _Child:
 
 def _be(started: process.BaseProcess) -> None:
     """In the child: be the process that the program started, and run it."""
-    process._current_process = started
-    original.load("process")._current_process = started
+    theirs: Any = original.load("process")
+    process._current_process = theirs._current_process = started
     started.run()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import marshal
 import os
+import re
 import runpy
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,9 @@ from types import CodeType, ModuleType, TracebackType
 
 _NO_SUCH_FILE = 2  # the interpreter's exit code for a script that it cannot open
 
+# In one of the first two lines, after nothing but comments (PEP 263).
+_ENCODING = re.compile(rb"(?:[ \t\f]*(?:#[^\r\n]*)?\r?\n)?[ \t\f]*#.*?coding[:=][ \t]*[-\w.]+")
+
 _kept = sys.modules["__main__"]
 """The module of our own start: its code runs still."""
 
@@ -27,7 +31,7 @@ _kept = sys.modules["__main__"]
 def run_script(path: str, arguments: Sequence[str]) -> None:
     """Run a file; or, in a directory or a zip file, its ``__main__`` module."""
     sys.argv[:] = [path, *arguments]
-    absolute = os.path.join(os.getcwd(), path)
+    absolute = os.getcwd() if path in ("", ".") else os.path.join(os.getcwd(), path)
     if _is_container(absolute):
         # This one is prepended whatever -P says, as it is by the interpreter.
         _replace_first_path(None)
@@ -112,12 +116,27 @@ def _compile(content: bytes, path: str) -> CodeType:
         header = 16
         code: CodeType = marshal.loads(memoryview(content)[header:])
         return code
+    _check_encoding(content, path)
     if b"\0" in content:
         # Of this, some versions of compile() make a ValueError.
         before = content.partition(b"\0")[0].decode(errors="replace").split("\n")
         place = (path, len(before), None, before[-1])
         raise SyntaxError("source code cannot contain null bytes", place)
     return compile(content, path, "exec", dont_inherit=True)
+
+
+def _check_encoding(content: bytes, path: str) -> None:
+    """Raise the interpreter's SyntaxError for a file that is neither UTF-8 nor says what it is."""
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        if _ENCODING.match(content):
+            return
+        byte, line = content[error.start], content[: error.start].count(b"\n") + 1
+        raise SyntaxError(
+            f"Non-UTF-8 code starting with '\\x{byte:02x}' in file {path} on line {line}, but no "
+            "encoding declared; see https://peps.python.org/pep-0263/ for details"
+        ) from None
 
 
 def _execute(body: Callable[[], None]) -> None:

@@ -25,9 +25,6 @@ from procession._cli import agree, explain, original, otherways
 _PUBLIC = original.PUBLIC
 _account: explain.Account | None = None
 
-# Where both packages have to be asked.
-_JOINT = {"active_children": agree.active_children}
-
 
 def install(account: explain.Account | None = None) -> None:
     """Put ours in the standard library's place, for all imports from now on.
@@ -86,8 +83,8 @@ class StandIn(ModuleType):
 
     def _look_up(self, submodule: str, name: str) -> tuple[Any, bool]:
         ours = _ours(submodule)
-        if name in _JOINT and submodule in ("", "process"):
-            return _JOINT[name], True
+        if (submodule, name) in _JOINT:
+            return _JOINT[submodule, name], True
         # Private names, where we have them, are the state in force.
         if name in _exported(ours) or (name.startswith("_") and submodule and hasattr(ours, name)):
             return getattr(ours, name), True
@@ -95,6 +92,26 @@ class StandIn(ModuleType):
             return getattr(original.load(submodule), name), False
         except AttributeError:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None
+
+
+def Pool(*args: Any, **kwargs: Any) -> Any:
+    """A pool of worker processes; see ``procession.pool.Pool``.
+
+    It is the standard library's if only that has the start method in force: our workers are forked.
+    """
+    current: Any = context.get_context()
+    if isinstance(current, context.BaseContext):
+        return procession.Pool(*args, **kwargs)
+    _note(f"Pool (start method {current._name!r})", ours=False, caller=sys._getframe(1))
+    return current.Pool(*args, **kwargs)
+
+
+# Where it takes both packages to answer.
+_JOINT: dict[tuple[str, str], Any] = {
+    ("", "Pool"): Pool,
+    ("", "active_children"): agree.active_children,
+    ("process", "active_children"): agree.active_children,
+}
 
 
 class _Finder:
@@ -108,9 +125,11 @@ class _Finder:
             return None
         ours = _find_ours(submodule)
         if ours is None:
-            return ModuleSpec(fullname, _TheirsLoader(), origin=original.file_of(submodule))
+            theirs: Any = _TheirsLoader()
+            return ModuleSpec(fullname, theirs, origin=original.file_of(submodule))
         is_package = ours.submodule_search_locations is not None
-        spec = ModuleSpec(fullname, _StandInLoader(), origin=ours.origin, is_package=is_package)
+        loader: Any = _StandInLoader()
+        spec = ModuleSpec(fullname, loader, origin=ours.origin, is_package=is_package)
         spec.has_location = ours.has_location
         return spec
 
@@ -137,7 +156,7 @@ class _Contexts(dict[str, context.BaseContext]):
     """Our contexts by start method, and the standard library's where we have none."""
 
     def __missing__(self, method: str) -> Any:
-        if not isinstance(method, str) or method not in _stdlib_contexts():
+        if method not in _stdlib_contexts():
             raise KeyError(method)
         _note(f"start method {method!r}", ours=False, caller=sys._getframe(1))
         return _stdlib_contexts()[method]

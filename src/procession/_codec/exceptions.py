@@ -88,10 +88,11 @@ def _dumps(error: BaseException) -> bytes:
     except Exception:
         import cloudpickle
 
+        class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
+            dispatch_table = _Reducers(cloudpickle.Pickler.dispatch_table)
+
         file = io.BytesIO()
-        pickler = cloudpickle.Pickler(file, PROTOCOL)
-        pickler.dispatch_table = _Reducers(pickler.dispatch_table)
-        pickler.dump(error)
+        ByValue(file, PROTOCOL).dump(error)
     return file.getvalue()
 
 

@@ -86,10 +86,13 @@ static PyObject *channel_new(PyTypeObject *type, PyObject *args, PyObject *keywo
         return NULL;
     self->supervisor = supervisor;
     self->scratch = PyMem_Malloc(COLLECT_ROOM);
+    self->published = PyDict_New();
     self->answer_name = PyUnicode_InternFromString("answer");
     self->attend_name = PyUnicode_InternFromString("attend");
     self->block_name = PyUnicode_InternFromString("block");
-    if (!self->scratch || !self->answer_name || !self->attend_name || !self->block_name) {
+    self->append_name = PyUnicode_InternFromString("append");
+    if (!self->scratch || !self->published || !self->answer_name || !self->attend_name ||
+        !self->block_name || !self->append_name) {
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
@@ -112,12 +115,23 @@ static void channel_dealloc(Channel *self)
 {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
     PyMem_Free(self->scratch);
+    Py_XDECREF(self->published);
     Py_XDECREF(self->answer_name);
     Py_XDECREF(self->attend_name);
     Py_XDECREF(self->block_name);
+    Py_XDECREF(self->append_name);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(self);
     Py_DECREF(type);
+}
+
+static void free_published(Channel *self, struct pcn_arena *arena)
+{
+    Py_ssize_t position = 0;
+    PyObject *block, *ignored;
+    while (PyDict_Next(self->published, &position, &block, &ignored))
+        pcn_block_free(arena, (pcn_block_id)PyLong_AsUnsignedLong(block), false, true);
+    PyDict_Clear(self->published);
 }
 
 static PyObject *channel_release(Channel *self, PyObject *ignored)
@@ -134,6 +148,7 @@ static PyObject *channel_release(Channel *self, PyObject *ignored)
     }
     self->released = true;
     channel_enter(self);
+    free_published(self, arena);
     wake_all_waiters(self);
     channel_leave(self);
     Py_RETURN_NONE;
@@ -153,7 +168,15 @@ static PyObject *channel_publish(Channel *self, PyObject *bytes)
         memcpy(pcn_block_bytes(arena, block), content.buf, (size_t)content.len);
     Py_END_ALLOW_THREADS
     PyBuffer_Release(&content);
-    return status == PCN_OK ? PyLong_FromUnsignedLong(block) : raise_status(status);
+    if (status != PCN_OK)
+        return raise_status(status);
+    /* Noted here: an interrupt may come in before Python code can note what we return. */
+    PyObject *number = PyLong_FromUnsignedLong(block);
+    if (!number || PyDict_SetItem(self->published, number, Py_None) < 0) {
+        Py_CLEAR(number);
+        pcn_block_free(arena, block, false, true);
+    }
+    return number;
 }
 
 static PyObject *channel_fetch(Channel *self, PyObject *argument)
@@ -168,10 +191,12 @@ static PyObject *channel_fetch(Channel *self, PyObject *argument)
 
 static PyObject *channel_free(Channel *self, PyObject *argument)
 {
-    (void)self;
     unsigned long long block;
     struct pcn_arena *arena = family_arena();
     if (!arena || unsigned_argument(argument, &block) < 0)
+        return NULL;
+    if (PyDict_GetItemWithError(self->published, argument) &&
+        PyDict_DelItem(self->published, argument) < 0)
         return NULL;
     if (block && pcn_block_free(arena, (pcn_block_id)block, false, false) == PCN_BUSY) {
         Py_BEGIN_ALLOW_THREADS
@@ -207,7 +232,8 @@ static PyObject *channel_validate(Channel *self, PyObject *ignored)
 
 static PyMethodDef channel_methods[] = {
     METHOD(release, METH_NOARGS,
-           "release(): free the channel's memory, once the last thread has left it."),
+           "release(): free what is published, and the channel's memory once the last thread has "
+           "left it."),
     METHOD(publish, METH_O, "publish(bytes): put bytes in a block; its id."),
     METHOD(fetch, METH_O, "fetch(block): a block's content as bytes."),
     METHOD(free, METH_O, "free(block)"),
@@ -219,9 +245,10 @@ static PyMethodDef channel_methods[] = {
            "False, and nothing done, when the ring is full."),
     METHOD(collect, METH_FASTCALL,
            "collect(open, arrivals): hand out what was answered. An entry of the dict `open` "
-           "that needs no attention gets its attribute `answer` set to (kind, payload, "
-           "nanoseconds) and leaves the dict; all else is appended to `arrivals`, as (entry or "
-           "None, kind, payload, nanoseconds or seat)."),
+           "whose `attend` is not True gets its attribute `answer` set to (kind, payload, "
+           "nanoseconds), and is appended to `attend` if that is a deque; it leaves the dict. All "
+           "else is appended to `arrivals`, as (entry or None, kind, payload, nanoseconds or "
+           "seat)."),
     METHOD(wait, METH_FASTCALL,
            "wait(entry, open, arrivals, timeout): collect until entry.answer is not None (True), "
            "time is up (False), or there is something to attend to (None)."),

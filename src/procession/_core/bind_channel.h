@@ -30,7 +30,8 @@ typedef struct {
     int supervisor;         /* eventfd to write to when a result finds no room */
     uint32_t worker;        /* our seat, if we are a worker */
     struct waiter *waiters;
-    PyObject *answer_name, *attend_name, *block_name; /* attributes of entries */
+    PyObject *published;    /* dict: the ids of published blocks that are not freed yet */
+    PyObject *answer_name, *attend_name, *block_name, *append_name;
     uint8_t *scratch;       /* PCN_INLINE_LIMIT for a claim, COLLECT_ROOM for a collection */
 } Channel;
 

@@ -97,25 +97,21 @@ static int has_answer(const Channel *self, PyObject *entry)
     return answer != Py_None;
 }
 
-static int needs_attention(const Channel *self, PyObject *entry)
+static int append(const Channel *self, PyObject *deque, PyObject *item)
 {
-    PyObject *attend = PyObject_GetAttr(entry, self->attend_name);
-    int truth = attend ? PyObject_IsTrue(attend) : -1;
-    Py_XDECREF(attend);
-    return truth;
-}
-
-static int append_arrival(PyObject *arrivals, PyObject *entry, uint32_t kind, PyObject *payload,
-                          uint64_t last)
-{
-    PyObject *done = NULL;
-    PyObject *arrival = Py_BuildValue("(OIOK)", entry, (unsigned)kind, payload,
-                                      (unsigned long long)last);
-    if (arrival)
-        done = PyObject_CallMethod(arrivals, "append", "(O)", arrival);
-    Py_XDECREF(arrival);
+    PyObject *done = PyObject_CallMethodObjArgs(deque, self->append_name, item, NULL);
     Py_XDECREF(done);
     return done ? 0 : -1;
+}
+
+static int append_arrival(const Channel *self, PyObject *arrivals, PyObject *entry, uint32_t kind,
+                          PyObject *payload, uint64_t last)
+{
+    PyObject *arrival = Py_BuildValue("(OIOK)", entry, (unsigned)kind, payload,
+                                      (unsigned long long)last);
+    int failed = arrival ? append(self, arrivals, arrival) : -1;
+    Py_XDECREF(arrival);
+    return failed;
 }
 
 static int set_answer(const Channel *self, PyObject *entry, uint32_t kind, PyObject *payload, uint64_t nanoseconds)
@@ -131,12 +127,30 @@ static int set_answer(const Channel *self, PyObject *entry, uint32_t kind, PyObj
     return failed;
 }
 
+/* An answer to the entry that has just left the ledger; see hand_out(). */
+static int answer_entry(const Channel *self, const struct pcn_message *message, PyObject *payload,
+                        PyObject *entry, PyObject *arrivals)
+{
+    PyObject *attend = PyObject_GetAttr(entry, self->attend_name);
+    if (!attend)
+        return -1;
+    int outcome = 1;
+    if (attend == Py_True || message->kind > LAST_OUTCOME_KIND)
+        outcome = append_arrival(self, arrivals, entry, message->kind, payload,
+                                 message->function);
+    else if (set_answer(self, entry, message->kind, payload, message->function) < 0 ||
+             (attend != Py_False && append(self, attend, entry) < 0))
+        outcome = -1;
+    Py_DECREF(attend);
+    return outcome;
+}
+
 /* One result to its entry. 1: it got its answer; 0: it goes to arrivals, or nobody wants it. */
-static int hand_out(const Channel *self, const struct pcn_message *message, PyObject *payload, PyObject *open,
-                    PyObject *arrivals)
+static int hand_out(const Channel *self, const struct pcn_message *message, PyObject *payload,
+                    PyObject *open, PyObject *arrivals)
 {
     if (message->task == 0)
-        return append_arrival(arrivals, Py_None, message->kind, payload, message->worker);
+        return append_arrival(self, arrivals, Py_None, message->kind, payload, message->worker);
     PyObject *number = PyLong_FromUnsignedLongLong(message->task);
     PyObject *entry = number ? PyDict_GetItemWithError(open, number) : NULL;
     if (!entry) {
@@ -144,16 +158,10 @@ static int hand_out(const Channel *self, const struct pcn_message *message, PyOb
         return PyErr_Occurred() ? -1 : 0;
     }
     Py_INCREF(entry);
-    int failed = PyDict_DelItem(open, number);
+    int outcome = PyDict_DelItem(open, number);
     Py_DECREF(number);
-    int attend = failed ? -1 : needs_attention(self, entry);
-    int outcome = -1;
-    if (attend < 0)
-        outcome = -1;
-    else if (attend || message->kind > LAST_OUTCOME_KIND)
-        outcome = append_arrival(arrivals, entry, message->kind, payload, message->function);
-    else if (set_answer(self, entry, message->kind, payload, message->function) == 0)
-        outcome = 1;
+    if (outcome == 0)
+        outcome = answer_entry(self, message, payload, entry, arrivals);
     Py_DECREF(entry);
     return outcome;
 }

@@ -10,13 +10,16 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
     from procession._engine.entries import Record
 
 _T = TypeVar("_T")
+
+Arrival = tuple[Any, int, Any, int]
+"""A record, the kind of its answer, the payload, nanoseconds."""
 
 FULL_RING_STEP = 0.001  # seconds until a full task ring is tried again
 STEP = 1.0  # seconds after which it looks around in any case
@@ -39,11 +42,11 @@ class Attendant:
         self.answer: bool | None = None  # it waits like any thread, but for nothing of its own
         self._engine = engine
         self._callbacks: deque[Calling] = deque()
-        self._by_value: deque[Record] = deque()
+        self._by_value: deque[Arrival] = deque()
         # Begun; more than one if a callback waits for another.
         self._calling_back: list[Calling] = []
-        self._sending: list[Record] = []
-        self._sent_by_value: set[int] = set()
+        self._sending: list[Arrival] = []
+        self._last_sent: Arrival | None = None
         # Locked: nothing happened. No Event: a signal handler must be able to ring while the
         # thread that it interrupts is at that, too.
         self._bell = threading.Lock()
@@ -79,9 +82,9 @@ class Attendant:
         else:
             self.call()
 
-    def send_by_value(self, record: Record) -> None:
+    def send_by_value(self, arrival: Arrival) -> None:
         """Have a record sent again, with its function by value. Told twice, it is sent once."""
-        self._by_value.append(record)
+        self._by_value.append(arrival)
         self.call()
 
     def stop(self) -> list[Record]:
@@ -93,7 +96,7 @@ class Attendant:
         self._stopping = True
         self._ring()
         self._skip_callbacks()
-        return [*self._by_value, *self._sending]
+        return [arrival[0] for arrival in (*self._by_value, *self._sending)]
 
     def _skip_callbacks(self) -> None:
         # One may be running; it is answered with the others, lest it never ends.
@@ -132,10 +135,10 @@ class Attendant:
     def _call_back(self, calling: Calling) -> None:
         calling.call_back(self._engine)
 
-    def _send_by_value(self, record: Record) -> None:
-        if record.number not in self._sent_by_value:
-            self._sent_by_value.add(record.number)
-            self._engine.send_by_value(record)
+    def _send_by_value(self, arrival: Arrival) -> None:
+        if arrival is not self._last_sent:
+            self._last_sent = arrival
+            self._engine.send_by_value(arrival[0])
 
     def _run(self) -> None:
         me = object()

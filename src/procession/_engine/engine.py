@@ -224,11 +224,14 @@ class Engine:
 
     def send(self, record: Record) -> bool:
         """Put a record into the ring; False if there is no room."""
-        sent, payload = record.sent, record.payload
         # The answer to a large one is waited with until its block is known: under the lock.
         with self.lock:
-            if self._finished or not self.channel.submit(
-                record, self.open, record.number, record.kind, sent.number, sent.code, payload
+            if self._finished:
+                return False
+            sent, number, kind = record.sent, record.number, record.kind
+            # No call between the question and the sending, so no interrupt: it is sent once.
+            if record.block is None and not self.channel.submit(
+                record, self.open, number, kind, sent.number, sent.code, record.payload
             ):
                 return False
             if record.block:
@@ -281,7 +284,7 @@ class Engine:
                 arrival = arrivals[0]
                 entry, kind, payload, last = arrival
                 if kind == messages.BY_VALUE:
-                    self.attendant.send_by_value(entry)
+                    self.attendant.send_by_value(arrival)
                 elif entry is not None:
                     entry.arrive(self, kind, payload, last)
                 elif kind == messages.READY:
@@ -473,7 +476,7 @@ class Engine:
         return PoolTerminated("the pool was terminated before this task was answered")
 
     def _answer(self, record: Record, answer: Answer) -> None:
-        if record.attend:
+        if record.attend is not False:
             record.arrive(self, *answer)
         else:
             record.answer = answer

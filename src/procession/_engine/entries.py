@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -63,7 +64,8 @@ class Record:
         number: its place in the ledger.
         kind, sent, payload: what the worker gets; kept until it is answered, to be sent again.
         block: None until it is sent; then the block of a large payload, or 0.
-        attend: whether its answer is to be handed to ``arrive``; else the core sets ``answer``.
+        attend: True if its answer is to be handed to ``arrive``. Else the core sets ``answer``;
+            and if this is a deque, it puts the record there.
         answer: its answer; None before.
     """
 
@@ -75,7 +77,7 @@ class Record:
     sent: Sent
     payload: bytes
     block: int | None
-    attend: bool
+    attend: bool | deque[Any]
     answer: Any
 
     def arrive(self, engine: Engine, kind: int, payload: Any, taken: int) -> None:

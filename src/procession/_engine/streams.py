@@ -14,21 +14,25 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from procession import _core
 from procession._codec import messages
 from procession._codec.functions import Sent
 from procession._codec.objects import dumps, loads
 from procession._engine.attendant import FULL_RING_STEP, STEP
-from procession._engine.entries import DEATH, FAILURE, Record, decode, function_name
+from procession._engine.entries import DEATH, FAILURE, Answer, Record, decode, function_name
 from procession._engine.turn import Turn
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
 
 PIECES_A_WORKER = 64
-"""Pieces (single items, or chunks) on their way or not yet consumed, for each worker."""
+"""Pieces (single items, or chunks) on their way or not yet consumed, for each worker, at most."""
+
+FIRST_PIECES_A_WORKER = 8
+"""The same at first: more only as results are consumed, when it is known how large they are."""
 
 BYTES_AHEAD = 64 << 20
-"""Bytes of pickled arguments and results on their way or not yet consumed."""
+"""Bytes of pickled arguments and (estimated) results on their way or not yet consumed."""
 
 _NO_KWDS: dict[str, Any] = {}
 
@@ -36,26 +40,26 @@ _NO_KWDS: dict[str, Any] = {}
 class Piece(Record):
     """One item of an imap call, or a chunk of them with an outcome for each."""
 
-    __slots__ = ("arrived", "count", "failure", "is_consumed", "is_listed", "job", "size", "start")
+    __slots__ = ("count", "failure", "is_consumed", "is_listed", "job", "size", "start")
+
+    answer: Answer | None
 
     def __init__(self, job: StreamJob, start: int, count: int) -> None:
         self.job = job
         self.function = job.function
         self.start = start
         self.count = count
-        self.size = 0  # bytes of its arguments, then of its results
-        self.arrived: tuple[int, Any] | None = None
+        self.size = 0  # bytes of its arguments
         self.is_listed = False  # in the queue of the ordered
         self.is_consumed = False
         self.failure: Exception | None = None  # why it could not be pickled
         self.block = None
         self.answer = None
-        self.attend = True
 
     def arrive(self, engine: Engine, kind: int, payload: Any, taken: int) -> None:
-        """Keep the answer until it is consumed, once."""
+        """Keep the answer until it is consumed; what is told again after an interrupt is known."""
         engine.free_payload(self)
-        self.job.piece_arrived(self, kind, payload)
+        self.job.piece_arrived(self, (kind, payload, taken))
 
     def describe(self, item: int) -> tuple[str, int | None]:
         """The function's name, and the item's index within the whole call."""
@@ -63,8 +67,8 @@ class Piece(Record):
 
     def outcomes(self) -> list[tuple[bool, Any]]:
         """The outcome of each item. Runs code of the user's."""
-        assert self.arrived is not None
-        kind, payload = self.arrived
+        assert self.answer is not None
+        kind, payload, _ = self.answer
         if kind == DEATH:
             # What was run before it is lost as well: its results were in the worker's memory.
             return [
@@ -102,23 +106,36 @@ class StreamJob:
     ) -> None:
         self.engine = engine
         self.function = function
-        self.answer: bool | None = None  # True: something came; who waits looks, and clears it
         self.is_exhausted = False  # nothing more is to be pulled
         self._input = iter(items)
         self._chunk_size = chunk_size
         self._ordered = ordered
-        self._taken: list[Any] | None = None  # pulled, not pickled yet
+        self._taken: list[Any] = []  # pulled, not pickled yet
         self._pulled = 0
         self._made: Piece | None = None  # pickled, not sent yet
-        self._outstanding: deque[Piece] = deque()  # made and not consumed, in order (ordered)
-        self._arrived: deque[Piece] = deque()  # arrived and not consumed (unordered)
+        # What is consumed next, from the left. Ordered: all that is outstanding, answered or not;
+        # else what is answered, put there by the core.
+        self._queue: deque[Piece] = deque()
         self._pieces = 0  # made and not consumed
-        self._bytes = 0
-        self._decoded: dict[Piece, deque[tuple[bool, Any]]] = {}  # what is left of those begun
+        self._consumed = 0
+        self._bytes = 0  # of the arguments of those made and not consumed
+        self._result_size = 0  # bytes: the largest of late
+        self._decoded: dict[Piece, deque[tuple[bool, Any]]] = {}  # what is left of chunks begun
         self._input_error: BaseException | None = None
         self._own: Sent | None = None  # a function published for this call alone
         self._limit: int | None = PIECES_A_WORKER * engine.workers
+        # Pulled are many at a time, when half of what may be outstanding is consumed.
+        self._refill_at = self._limit // 2
         self.pull = Turn(self._pull).take
+
+    @property
+    def answer(self) -> bool | None:
+        """True while there is something to consume; what the core asks for who waits."""
+        queue = self._queue
+        try:
+            return True if queue and queue[0].answer is not None else None
+        except IndexError:  # taken by another thread
+            return None
 
     # ---- sending; by one thread at a time
 
@@ -127,18 +144,23 @@ class StreamJob:
         self._limit = None
 
     def _has_room(self) -> bool:
-        if self._limit is None or self._pieces < 2 * self.engine.workers:
+        pieces, workers = self._pieces, self.engine.workers
+        if self._limit is None or pieces < 2 * workers:
             return True
-        return self._pieces < self._limit and self._bytes < BYTES_AHEAD
+        return (
+            pieces < self._limit
+            and pieces < FIRST_PIECES_A_WORKER * workers + 2 * self._consumed
+            and self._bytes + pieces * self._result_size < BYTES_AHEAD
+        )
 
     def _pull(self) -> None:
         while self._made is not None or (self._has_room() and not self.is_exhausted):
             piece = self._made or self._make()
             if piece is None:
                 return
-            if piece.block is None and not piece.arrived:  # else an interrupt came in behind that
+            if piece.block is None and piece.answer is None:  # else an interrupt came behind that
                 if self._ordered and not piece.is_listed:
-                    self._outstanding.append(piece)  # twice after an interrupt: see _consume
+                    self._queue.append(piece)  # twice after an interrupt: see _consume
                     piece.is_listed = True
                 if piece.failure is None and not self._send(piece):
                     return
@@ -148,31 +170,27 @@ class StreamJob:
             self._made = None
 
     def _send(self, piece: Piece) -> bool:
+        engine, sent = self.engine, piece.sent
         try:
-            return self.engine.send(piece)
+            if piece.attend is True:
+                return engine.send(piece)
+            return engine.channel.submit(
+                piece, engine.open, piece.number, piece.kind, sent.number, sent.code, piece.payload
+            )
         except MemoryError as error:
             piece.failure = error
             return True
 
     def _make(self) -> Piece | None:
         """The next piece of the input, pickled; None at its end."""
-        if self._taken is None:
-            try:
-                self._taken = list(islice(self._input, self._chunk_size))
-            except BaseException as error:
-                if not isinstance(error, Exception) and _is_main_thread():
-                    raise  # an interrupt, most likely
-                # As in the standard library, what was pulled of an unfinished chunk goes with it.
-                self._input_error = error
-        items = self._taken
-        if not items:
-            self._exhaust()
+        items, size = self._taken, self._chunk_size
+        if len(items) < size and not self._fill(items, size):
             return None
         piece = Piece(self, self._pulled, len(items))
         piece.number = self.engine.ledger.next_number()
         try:
             piece.sent = self._function_as_sent()
-            if self._chunk_size == 1:
+            if size == 1:
                 piece.kind = messages.CALL
                 piece.payload = dumps(((items[0],), _NO_KWDS))
             else:
@@ -181,22 +199,41 @@ class StreamJob:
             piece.size = len(piece.payload)
         except Exception as error:
             piece.failure = error
-            piece.kind, piece.size = messages.EACH, 0
+            piece.kind = messages.EACH
+        if piece.size > _core.INLINE_LIMIT:
+            piece.attend = True  # its block is to be freed
+        else:
+            piece.attend = False if self._ordered else self._queue
         with self.engine.lock:
             if self.is_exhausted:  # abandoned meanwhile
                 return None
             # No call in between, so no interrupt: all of it or nothing.
             self._made = piece
-            self._taken = None
+            self._taken = []
             self._pulled += piece.count
             self._pieces += 1
             self._bytes += piece.size
         return piece
 
+    def _fill(self, items: list[Any], size: int) -> bool:
+        """Pull so many items of the input; False if there are none."""
+        try:
+            # An interrupt behind it finds them in the list: they are not lost.
+            items.extend(islice(self._input, size - len(items)))
+        except BaseException as error:
+            if not isinstance(error, Exception) and _is_main_thread():
+                raise  # an interrupt, most likely
+            # As in the standard library, what was pulled of an unfinished chunk goes with it.
+            self._input_error = error
+            items.clear()
+        if not items:
+            self._exhaust()
+        return bool(items)
+
     def _exhaust(self) -> None:
         self.is_exhausted = True
         self.engine.streams.discard(self)
-        self._tell()
+        self.engine.channel.wake(self)
 
     def _function_as_sent(self) -> Sent:
         functions = self.engine.functions
@@ -214,28 +251,19 @@ class StreamJob:
             made = self._made
             if made is not None and made.block is None:
                 if self._ordered:
-                    self._outstanding.append(made)
+                    self._queue.append(made)
                 made.arrive(self.engine, FAILURE, error, 0)
                 self._made = None
             self._exhaust()
 
-    # ---- arriving; under the engine's lock
+    # ---- arriving; under the engine's lock, but for what the core answers by itself
 
-    def piece_arrived(self, piece: Piece, kind: int, payload: Any) -> None:
+    def piece_arrived(self, piece: Piece, answer: Answer) -> None:
         """A piece has its answer. Told again after an interrupt, perhaps."""
-        size = len(payload) if kind >= 0 else 0
-        if piece.arrived is None:
-            # No call in between, so no interrupt: all of it or nothing.
-            self._bytes += size - piece.size
-            piece.size = size
-            piece.arrived = (kind, payload)
+        if piece.answer is None:
+            piece.answer = answer
         if not self._ordered:
-            self._arrived.append(piece)
-        self._tell()
-
-    def _tell(self) -> None:
-        """Have those who wait look again."""
-        self.answer = True
+            self._queue.append(piece)  # twice after an interrupt: see _consume
         self.engine.channel.wake(self)
 
     # ---- consuming; by any number of threads
@@ -247,8 +275,11 @@ class StreamJob:
             StopIteration: there are no more.
             Exception: what the input raised, where it ended.
         """
-        if self._decoded and (outcome := self._take()) is not None:
-            return outcome
+        if self._pieces <= self._refill_at:
+            self.pull()
+        return self._take() or self._await_next(timeout)
+
+    def _await_next(self, timeout: float | None) -> tuple[bool, Any] | None:
         deadline = None if timeout is None else monotonic() + timeout
         left = timeout
         is_late = False
@@ -259,9 +290,6 @@ class StreamJob:
                 return outcome
             if self.is_exhausted and not self._pieces:
                 self._end()
-            if self.answer is not None:  # something came after the look above
-                self.answer = None
-                continue
             if is_late:
                 return None
             step = FULL_RING_STEP if self._made is not None else STEP
@@ -278,21 +306,29 @@ class StreamJob:
 
     def _take(self) -> tuple[bool, Any] | None:
         """The next outcome that is here, or None."""
-        queue = self._outstanding if self._ordered else self._arrived
+        queue = self._queue
         while queue:
             try:
                 piece = queue[0]
             except IndexError:  # taken by another thread
                 return None
-            if piece.arrived is None:
+            answer = piece.answer
+            if answer is None:
                 return None
-            outcome = None if piece.is_consumed else self._take_from(piece)
-            if outcome is not None:
-                return outcome
-            self._consume(piece)
+            if piece.kind == messages.CALL:  # the hot path
+                outcome = decode(answer[0], answer[1], piece.describe)
+                # Another thread may have decoded it, too: the first to consume it has it.
+                if self._consume(piece):
+                    return outcome
+            else:
+                of_chunk = None if piece.is_consumed else self._take_from(piece)
+                if of_chunk is not None:
+                    return of_chunk
+                self._consume(piece)
         return None
 
     def _take_from(self, piece: Piece) -> tuple[bool, Any] | None:
+        """The next outcome of a chunk, or None."""
         outcomes = self._decoded.get(piece)
         if outcomes is None:
             # Another thread may decode it, too: the first one's outcomes are taken.
@@ -307,18 +343,27 @@ class StreamJob:
             self._consume(piece)
         return outcome
 
-    def _consume(self, piece: Piece) -> None:
-        """Let go of a piece, all of whose outcomes were taken; it may stand in the queue twice."""
-        queue = self._outstanding if self._ordered else self._arrived
+    def _consume(self, piece: Piece) -> bool:
+        """Let go of a piece; whether it was this call that did. It may be in the queue twice."""
+        queue = self._queue
         with self.engine.lock:
-            if not piece.is_consumed:
+            ours = not piece.is_consumed
+            if ours:
+                assert piece.answer is not None
+                kind, payload, _ = piece.answer
+                size = len(payload) if kind >= 0 else 0
                 # No call in between, so no interrupt: all of it or nothing.
                 self._pieces -= 1
+                self._consumed += 1
                 self._bytes -= piece.size
+                late = self._result_size
+                self._result_size = size if size > late else late - (late >> 3)
                 piece.is_consumed = True
             if queue and queue[0] is piece:
                 queue.popleft()
-            self._decoded.pop(piece, None)
+            if self._decoded:
+                self._decoded.pop(piece, None)
+        return ours
 
     def _end(self) -> NoReturn:
         if self._own is not None:

@@ -88,10 +88,10 @@ def _group_folders(root: Path) -> Iterator[tuple[Path, str]]:
 def _own_groups(root: Path) -> Iterator[tuple[str, PurePosixPath]]:
     """(controller, path of our group) for v1, ("", path) for v2."""
     for line in _lines(root / "proc/self/cgroup"):
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        for controller in controllers.split(","):
-            yield controller, PurePosixPath(path or "/")
+        fields = line.split(":", 2)  # the path may contain colons, too
+        if len(fields) == 3:
+            for controller in fields[1].split(","):
+                yield controller, PurePosixPath(fields[2] or "/")
 
 
 def _mounts(root: Path) -> Iterator[_Mount]:
@@ -127,6 +127,8 @@ def _quota(folder: Path, kind: str) -> float | None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        text = path.read_bytes().decode("utf-8", "surrogateescape")
     except OSError:
         return []
+    # Not splitlines(): a group's name may contain what that takes for the end of a line.
+    return text.removesuffix("\n").split("\n")

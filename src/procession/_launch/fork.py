@@ -48,6 +48,7 @@ class ForkedChild:
     The sentinel is closed in children that are forked later, unless `inherit_sentinel` is true.
     `known` is called with this object as soon as the child runs, before any signal handler can:
     so a handler that raises (Ctrl-C) finds either nothing started, or a child that is known.
+    `ended` is called once, without arguments, when the exit code becomes known.
 
     Raises OSError if there are not enough descriptors or processes; nothing has run then.
     """
@@ -59,11 +60,13 @@ class ForkedChild:
         name: str | Callable[[], str],
         inherit_sentinel: bool = False,
         known: Callable[[ForkedChild], object] | None = None,
+        ended: Callable[[], object] | None = None,
     ) -> None:
         self._exitcode: int | None = None
         self._sentinel = -1
         self._parent_pid = os.getpid()
         self._private = not inherit_sentinel
+        self._ended = ended
         _reap_abandoned()
         streams.flush_output()  # may wait for a reader: Ctrl-C must still come through here
         lifeline.hold()
@@ -162,6 +165,7 @@ class ForkedChild:
         if ours and not ended:
             self._exitcode = STATUS_LOST
             _abandoned.add(fd)
+            self._tell_end()
         elif ours or not self._private:
             # A private one was closed at the fork already, in processes forked from this one.
             os.close(fd)
@@ -174,6 +178,11 @@ class ForkedChild:
         state = "running" if self._exitcode is None else f"exit code {self._exitcode}"
         return f"<ForkedChild pid={self._pid} {state}>"
 
+    def _tell_end(self) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended()
+
     def _reap(self) -> None:
         # Look first, keep what was seen, take it only then. So no lock is needed: whoever finds
         # nothing to look at any more finds the code kept. A lock would have to be held by a signal
@@ -183,11 +192,14 @@ class ForkedChild:
         except OSError:
             if self._exitcode is None:
                 self._exitcode = _lost_status(self._sentinel)
-            return
-        if seen is not None:
+        else:
+            if seen is None:
+                return
             ended_itself = seen.si_code == os.CLD_EXITED
             self._exitcode = seen.si_status if ended_itself else -seen.si_status
             _take_status(self._sentinel)
+        if self._exitcode is not None:
+            self._tell_end()
 
 
 def launch(startable: methods.Startable) -> ForkedChild:

@@ -53,6 +53,7 @@ Launcher = Callable[[Startable], Child]
 
 _launchers: dict[str, Launcher] = {}
 _DEFAULT = "fork"
+_ORDER = (_DEFAULT, "spawn", "forkserver")  # the stdlib's
 _chosen: str | None = None
 
 
@@ -63,7 +64,8 @@ def register(method: str, launcher: Launcher) -> None:
 
 def available() -> list[str]:
     """Names of the start methods that exist here, the default one first."""
-    return sorted(_launchers, key=lambda method: (method != _DEFAULT, method))
+    known = [method for method in _ORDER if method in _launchers]
+    return known + sorted(_launchers.keys() - set(known))
 
 
 def launch(startable: Startable, method: str | None = None) -> Child:

@@ -1,0 +1,19 @@
+"""A name that procession gets one day."""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing import pool
+from typing import Any
+
+import procession
+import procession.pool
+
+for package in (procession, procession.pool):
+    package.__all__.append("Futurama")
+    package.Futurama = "from " + package.__name__  # type: ignore[attr-defined]
+procession.__all__.append("Queue")
+procession.Queue = "ours"  # type: ignore[attr-defined]
+
+names: Any = multiprocessing, pool
+print(names[0].Futurama, names[1].Futurama, names[0].Queue)

@@ -1,0 +1,133 @@
+"""Arguments and results as bytes: plain pickle, else by value, else the error of plain pickle."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from procession._codec.objects import PROTOCOL, dumps, dumps_by_value, loads, short_repr
+
+
+class Refuses:
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise LookupError("not this one")
+
+
+class Silent:
+    def __init__(self, answer: type[BaseException]) -> None:
+        self.answer = answer
+
+    def __repr__(self) -> str:
+        raise self.answer
+
+
+_VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.binary()),
+    lambda parts: st.one_of(
+        st.lists(parts), st.tuples(parts, parts), st.dictionaries(st.text(), parts)
+    ),
+    max_leaves=20,
+)
+
+
+@given(_VALUES)
+def test_values_survive_as_plain_pickles(value: object) -> None:
+    blob = dumps(value)
+    assert loads(blob) == value
+    assert blob == pickle.dumps(value, PROTOCOL)
+
+
+def test_what_has_no_name_travels_by_value() -> None:
+    captured = [1, 2]
+
+    class Local:
+        def total(self, more: int) -> int:
+            return sum(captured) + more
+
+    arrived: Any = loads(dumps({"function": lambda x: x + captured[0], "object": Local()}))
+    assert arrived["function"](5) == 6
+    assert arrived["object"].total(3) == 6
+
+
+def test_the_error_of_plain_pickle_is_the_one_that_is_raised() -> None:
+    with pytest.raises(LookupError, match="not this one") as raised:
+        dumps(Refuses())
+    # What cloudpickle said of it is not shown beside it.
+    assert raised.value.__suppress_context__
+    # Plain pickle fails at the lambda, cloudpickle at the other.
+    with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
+        dumps([lambda: 1, Refuses()])
+    with pytest.raises(TypeError, match="lock"):
+        dumps(threading.Lock())
+
+
+def test_what_plain_pickle_manages_never_loads_cloudpickle() -> None:
+    program = (
+        "import sys\n"
+        "from procession._codec import exceptions, functions, objects\n"
+        "objects.loads(objects.dumps([1, 'a', int, {}]))\n"
+        "exceptions.decode_exception(exceptions.encode_exception(ValueError(1)))\n"
+        "assert 'cloudpickle' not in sys.modules\n"
+        "objects.dumps(lambda: 1)\n"
+        "assert 'cloudpickle' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_by_value_takes_along_what_main_defines() -> None:
+    """Loaded by an interpreter whose __main__ is another."""
+    program = (
+        "import sys\n"
+        "from procession._codec.objects import dumps, dumps_by_value\n"
+        "def helper(x): return x * 2\n"
+        "def f(x): return helper(x) + 1\n"
+        "assert b'helper' not in dumps(f)\n"
+        "sys.stdout.buffer.write(dumps_by_value(f))\n"
+    )
+    blob = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE)
+    assert loads(blob.stdout)(4) == 9
+
+
+def test_by_value_leaves_importable_things_where_they_are() -> None:
+    assert loads(dumps_by_value(dumps)) is dumps
+
+
+@given(_VALUES, st.integers(2, 80))
+def test_a_short_repr_is_the_beginning_of_the_repr(value: object, limit: int) -> None:
+    text = short_repr(value, limit)
+    assert len(text) <= limit
+    if len(repr(value)) <= limit:
+        assert text == repr(value)
+    else:
+        # What is long is cut before its repr() is taken; of a text that may change the quotes.
+        assert text[-1] == "…" or isinstance(value, str | bytes)
+        assert text[: limit - 1] == repr(value)[: limit - 1] or isinstance(value, str | bytes)
+
+
+def test_a_short_repr_of_what_is_long_does_not_look_at_all_of_it() -> None:
+    class Counts:
+        looked = 0
+
+        def __repr__(self) -> str:
+            Counts.looked += 1
+            return "x"
+
+    many = [Counts()] * 1000
+    assert short_repr(many, 20) == "[x, x, x, x, x, x, …"
+    assert Counts.looked <= 20
+    assert short_repr("a" * 10**6, 10) == "'aaaaaaaa…"
+    assert short_repr(b"a" * 10**6, 10) == "b'aaaaaaa…"
+
+
+@pytest.mark.parametrize("answer", [ValueError, RecursionError, SystemExit])
+def test_a_repr_that_raises_is_told_of(answer: type[BaseException]) -> None:
+    expected = f"<Silent whose repr() raised {answer.__name__}>"
+    assert short_repr(Silent(answer)) == expected
+    assert short_repr([Silent(answer)], 200) == f"<list whose repr() raised {answer.__name__}>"

@@ -1,0 +1,1 @@
+"""The examples, and the programs that they are made after."""
