@@ -4,6 +4,7 @@
 ``main``        the arguments, and what they ask for
 ``run``         runs a script, a module or a text as ``__main__``, as the interpreter would
 ``standin``     the import hook: our package wherever a program says ``multiprocessing``
+``ours``        what procession has
 ``original``    the standard library's multiprocessing, kept under ``procession._stdlib``
 ``agree``       makes that one and ours agree: on processes, start methods, what ends when
 ``otherways``   start methods that procession lacks

@@ -74,16 +74,19 @@ def _adjust_context(stdlib: Any) -> None:
     default.get_start_method = get_start_method
     default.set_start_method = set_start_method
     stdlib._force_start_method = methods.choose
+    refuse: Callable[[Any], Any] = process.AuthenticationString.__reduce__
 
-
-def _adjust_reduction(stdlib: Any) -> None:
-    def reduce_key(key: process.AuthenticationString) -> Any:
+    def reduce_key(self: process.AuthenticationString) -> Any:
         # As with its own keys: only on the way to a child that is being started.
-        if stdlib.context.get_spawning_popen() is None:
-            return key.__reduce__()
-        return stdlib.context.process.AuthenticationString, (bytes(key),)
+        if stdlib.get_spawning_popen() is None:
+            return refuse(self)
+        return stdlib.process.AuthenticationString, (bytes(self),)
 
-    stdlib.ForkingPickler.register(process.AuthenticationString, reduce_key)
+    # Whoever reads it may know the public name only, which leads there with us, too.
+    stdlib.process.AuthenticationString.__module__ = "multiprocessing.process"
+
+    # Not only for its own pickler: others start processes with picklers of theirs (joblib).
+    process.AuthenticationString.__reduce__ = reduce_key  # type: ignore[method-assign]
 
 
 def _adjust_util(stdlib: Any) -> None:
@@ -109,6 +112,5 @@ def _adjust_util(stdlib: Any) -> None:
 _ADJUSTMENTS: dict[str, Callable[[Any], None]] = {
     "process": _adjust_process,
     "context": _adjust_context,
-    "reduction": _adjust_reduction,
     "util": _adjust_util,
 }

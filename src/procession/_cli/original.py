@@ -3,6 +3,10 @@
 It is loaded from the standard library's own files, when something of it is asked for. Its relative
 imports stay within ``procession._stdlib``. Its absolute ones (``import multiprocessing``) are led
 there too, and so are those of ``concurrent.futures.process``.
+
+Submodules that procession has not call themselves by their public names. So what is pickled can be
+read by an interpreter in which nobody has replaced anything (a manager's client, a worker of
+joblib's), and reports read well.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
-from procession._cli import agree
+from procession._cli import agree, ours
 
 PUBLIC = "multiprocessing"
 NAME = "procession._stdlib"
@@ -56,7 +60,8 @@ def load(submodule: str = "") -> ModuleType:
 
 def public_name(module: ModuleType) -> str | None:
     """What programs call a module of ``procession._stdlib``; None if it is none."""
-    name = module.__name__
+    # Not __name__: see _Loader.
+    name = getattr(module.__spec__, "name", "")
     if name == NAME or name.startswith(NAME + "."):
         return PUBLIC + name.removeprefix(NAME)
     return None
@@ -79,10 +84,16 @@ class _Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         # An import statement calls the __import__ of its module's builtins.
         vars(module)["__builtins__"] = {**vars(builtins), "__import__": _import}
-        super().exec_module(module)
-        name = public_name(module)
-        if name is not None:
-            agree.adjust(name.removeprefix(PUBLIC).lstrip("."), module)
+        public = public_name(module)
+        submodule = (public or "").removeprefix(PUBLIC).lstrip(".")
+        # A package keeps its own name: the import system looks for submodules under it.
+        if public is not None and not self.is_package(self.name) and ours.find(submodule) is None:
+            module.__name__ = public
+        code = self.get_code(self.name)
+        assert code is not None
+        exec(code, vars(module))
+        if public is not None:
+            agree.adjust(submodule, module)
 
 
 def _import(

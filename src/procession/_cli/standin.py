@@ -5,8 +5,6 @@ A finder, asked before all others, answers for ``multiprocessing`` and everythin
 - The package, and each submodule that procession has too, are stand-ins: modules that have what
   procession has, and where procession lacks a name, the standard library's.
 - Any other submodule is the standard library's own, the very module, so that programs may patch it.
-
-What procession has is looked up when it is asked for, in the ``__all__`` of its modules.
 """
 
 from __future__ import annotations
@@ -14,13 +12,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 from typing import Any
 
 import procession
 from procession import context
-from procession._cli import agree, explain, original, otherways
+from procession._cli import agree, explain, original, otherways, ours
 
 _PUBLIC = original.PUBLIC
 _account: explain.Account | None = None
@@ -57,13 +55,13 @@ class StandIn(ModuleType):
         submodule = _submodule(self.__name__)
         if not submodule and _is_submodule(name):
             return import_module(f"{_PUBLIC}.{name}")
-        value, ours = self._look_up(submodule, name)
+        value, is_ours = self._look_up(submodule, name)
         if isinstance(value, ModuleType):
             # The stdlib's modules hold each other; the program shall get what has their name.
             public = original.public_name(value)
             return value if public is None else import_module(public)
         label = f"{submodule}.{name}" if submodule else name
-        noted = _note(label, ours=ours, caller=sys._getframe(1))
+        noted = _note(label, is_ours=is_ours, caller=sys._getframe(1))
         # Functions and classes stay what they are; variables (private ones, too) may change.
         if noted and callable(value) and not name.startswith("_"):
             vars(self)[name] = value
@@ -71,8 +69,7 @@ class StandIn(ModuleType):
 
     def __dir__(self) -> list[str]:
         submodule = _submodule(self.__name__)
-        names = {*vars(self), *dir(original.load(submodule)), *_exported(_ours(submodule))}
-        return sorted(names)
+        return sorted({*vars(self), *dir(original.load(submodule)), *ours.exported(submodule)})
 
     def _special(self, name: str) -> Any:
         # `from multiprocessing import *` gives what it gives without us. Everything else of this
@@ -82,12 +79,13 @@ class StandIn(ModuleType):
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
     def _look_up(self, submodule: str, name: str) -> tuple[Any, bool]:
-        ours = _ours(submodule)
         if (submodule, name) in _JOINT:
             return _JOINT[submodule, name], True
+        module = ours.load(submodule)
         # Private names, where we have them, are the state in force.
-        if name in _exported(ours) or (name.startswith("_") and submodule and hasattr(ours, name)):
-            return getattr(ours, name), True
+        private = name.startswith("_") and submodule and hasattr(module, name)
+        if private or name in ours.exported(submodule):
+            return getattr(module, name), True
         try:
             return getattr(original.load(submodule), name), False
         except AttributeError:
@@ -102,7 +100,7 @@ def Pool(*args: Any, **kwargs: Any) -> Any:
     current: Any = context.get_context()
     if isinstance(current, context.BaseContext):
         return procession.Pool(*args, **kwargs)
-    _note(f"Pool (start method {current._name!r})", ours=False, caller=sys._getframe(1))
+    _note(f"Pool (start method {current._name!r})", is_ours=False, caller=sys._getframe(1))
     return current.Pool(*args, **kwargs)
 
 
@@ -123,20 +121,20 @@ class _Finder:
         submodule = _submodule(fullname)
         if original.file_of(submodule) is None:
             return None
-        ours = _find_ours(submodule)
-        if ours is None:
+        found = ours.find(submodule)
+        if found is None:
             theirs: Any = _TheirsLoader()
             return ModuleSpec(fullname, theirs, origin=original.file_of(submodule))
-        is_package = ours.submodule_search_locations is not None
+        is_package = found.submodule_search_locations is not None
         loader: Any = _StandInLoader()
-        spec = ModuleSpec(fullname, loader, origin=ours.origin, is_package=is_package)
-        spec.has_location = ours.has_location
+        spec = ModuleSpec(fullname, loader, origin=found.origin, is_package=is_package)
+        spec.has_location = found.has_location
         return spec
 
 
 class _StandInLoader:
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return StandIn(spec.name, _ours(_submodule(spec.name)).__doc__)
+        return StandIn(spec.name, ours.load(_submodule(spec.name)).__doc__)
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing: a stand-in fills as it is used."""
@@ -149,7 +147,7 @@ class _TheirsLoader:
     def exec_module(self, module: ModuleType) -> None:
         submodule = _submodule(module.__name__)
         sys.modules[module.__name__] = original.load(submodule)
-        _note(f"{submodule} (module)", ours=False, caller=sys._getframe(1))
+        _note(f"{submodule} (module)", is_ours=False, caller=sys._getframe(1))
 
 
 class _Contexts(dict[str, context.BaseContext]):
@@ -158,7 +156,7 @@ class _Contexts(dict[str, context.BaseContext]):
     def __missing__(self, method: str) -> Any:
         if method not in _stdlib_contexts():
             raise KeyError(method)
-        _note(f"start method {method!r}", ours=False, caller=sys._getframe(1))
+        _note(f"start method {method!r}", is_ours=False, caller=sys._getframe(1))
         return _stdlib_contexts()[method]
 
 
@@ -172,7 +170,7 @@ def _of_context(asked: context.BaseContext, name: str) -> Any:
     except AttributeError:
         message = f"{type(asked).__name__!r} object has no attribute {name!r}"
         raise AttributeError(message) from None
-    _note(f"{type(asked).__name__}.{name}", ours=False, caller=sys._getframe(1))
+    _note(f"{type(asked).__name__}.{name}", is_ours=False, caller=sys._getframe(1))
     return value
 
 
@@ -181,8 +179,8 @@ def _stdlib_contexts() -> dict[str | None, Any]:
     return contexts
 
 
-def _note(name: str, *, ours: bool, caller: FrameType) -> bool:
-    return _account is None or _account.note(name, ours=ours, caller=caller)
+def _note(name: str, *, is_ours: bool, caller: FrameType) -> bool:
+    return _account is None or _account.note(name, ours=is_ours, caller=caller)
 
 
 def _submodule(fullname: str) -> str:
@@ -192,25 +190,3 @@ def _submodule(fullname: str) -> str:
 def _is_submodule(name: str) -> bool:
     # popen_*: one for each start method, not all of them for this system.
     return not name.startswith("popen_") and original.file_of(name) is not None
-
-
-def _find_ours(submodule: str) -> ModuleSpec | None:
-    """The spec of our module of that name; None if we have none."""
-    if not submodule:
-        return procession.__spec__
-    package, _, last = f"procession.{submodule}".rpartition(".")
-    if last.startswith("_"):
-        return None
-    try:
-        return PathFinder.find_spec(f"{package}.{last}", import_module(package).__path__)
-    except (ImportError, AttributeError):
-        return None
-
-
-def _ours(submodule: str) -> ModuleType:
-    return import_module(f"procession.{submodule}" if submodule else "procession")
-
-
-def _exported(module: ModuleType) -> Sequence[str]:
-    names: Sequence[str] = getattr(module, "__all__", ())
-    return names

@@ -259,6 +259,7 @@ static PyMethodDef channel_methods[] = {
     METHOD(sit, METH_O, "sit(worker): take a seat."),
     METHOD(claim, METH_NOARGS,
            "claim(): wait for a task: (task, kind, function, code, payload); None when closed."),
+    METHOD(alert, METH_NOARGS, "alert(): have the supervisor look around; with the GIL held."),
     METHOD(answer, METH_FASTCALL,
            "answer(task, kind, payload): publish a result, with the time since its claim; the "
            "claim is done then. Task 0 is news of the worker itself."),

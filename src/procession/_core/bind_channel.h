@@ -61,6 +61,7 @@ void wake_all_waiters(Channel *self);
 /* bind_worker.c: sit, claim, answer, run. */
 PyObject *channel_sit(Channel *self, PyObject *worker);
 PyObject *channel_claim(Channel *self, PyObject *ignored);
+PyObject *channel_alert(Channel *self, PyObject *ignored);
 PyObject *channel_answer(Channel *self, PyObject *const *args, Py_ssize_t count);
 PyObject *channel_run(Channel *self, PyObject *const *args, Py_ssize_t count);
 

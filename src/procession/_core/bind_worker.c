@@ -73,6 +73,13 @@ static void tell_supervisor(const Channel *self)
     (void)ignored; /* the eventfd is full only if it was told already */
 }
 
+PyObject *channel_alert(Channel *self, PyObject *ignored)
+{
+    (void)ignored;
+    tell_supervisor(self);
+    Py_RETURN_NONE;
+}
+
 PyObject *channel_answer(Channel *self, PyObject *const *args, Py_ssize_t count)
 {
     unsigned long long task, kind;

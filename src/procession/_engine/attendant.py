@@ -54,19 +54,14 @@ class Attendant:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._claim: dict[None, object] = {}  # of the one thread that serves
-        self._starting = threading.RLock()
 
     # ---- called by any thread, also under the engine's lock
 
     def call(self) -> None:
         """Have it look around: there may be something to feed or to wait for."""
-        if not self._claim:
-            with self._starting:
-                if not self._claim and not self._stopping:
-                    self._thread = threading.Thread(
-                        target=self._run, name="procession-attendant", daemon=True
-                    )
-                    self._thread.start()
+        if not self._claim and not self._stopping:
+            # Perhaps more than one is started; the first takes the post, the others go.
+            threading.Thread(target=self._run, name="procession-attendant", daemon=True).start()
         self._ring()
         self._engine.channel.wake(self)
 
@@ -142,7 +137,6 @@ class Attendant:
 
     def _run(self) -> None:
         me = object()
-        # An interrupt of start() may have had a second thread started.
         if self._claim.setdefault(None, me) is not me:
             return
         self._thread = threading.current_thread()

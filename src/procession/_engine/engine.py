@@ -9,7 +9,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from procession import _core
 from procession._codec import messages
@@ -19,8 +19,9 @@ from procession._codec.objects import PROTOCOL, dumps
 from procession._core import Channel
 from procession._engine.attendant import FULL_RING_STEP, STEP, Attendant
 from procession._engine.crew import Crew
-from procession._engine.entries import DEATH, FAILURE, Answer, Death, Record, Task
+from procession._engine.entries import DEATH, FAILURE, Answer, Death, HeldRecord, Record, Task
 from procession._engine.feeding import Feeder
+from procession._engine.holding import let_go
 from procession._engine.ledger import Ledger
 from procession._engine.maps import MapJob
 from procession._engine.policy import Held, PoolState
@@ -38,14 +39,6 @@ RING_BYTES = 1 << 20
 EXIT_PRIORITY = 15  # pools end before other exit functions, as in the standard library
 
 _CARRIED = Sent(0, 0)
-
-
-class HeldRecord(NamedTuple):
-    """What a dead worker held."""
-
-    state: Held
-    record: Record | None = None
-    item: int = 0
 
 
 class Engine:
@@ -313,6 +306,12 @@ class Engine:
 
         Whoever waits collects, for all.
         """
+        if self.lock._is_owned():  # type: ignore[attr-defined]
+            with let_go(self.lock):  # a signal handler waits
+                return self._wait(entry, timeout)
+        return self._wait(entry, timeout)
+
+    def _wait(self, entry: Task | MapJob, timeout: float | None) -> bool:
         # The hot path: nothing is to be done but to wait for a plain task.
         plain = timeout is None and self.attendant.is_unused and isinstance(entry, Task)
         if plain and self.channel.wait(entry, self.open, self.arrivals, None):
@@ -362,16 +361,18 @@ class Engine:
         self.state = PoolState.TERMINATING
         self.supervisor.wake()
         if wait:
-            self.supervisor.join()
-            self.attendant.join(1.0)
+            with let_go(self.lock):
+                self.supervisor.join()
+                self.attendant.join(1.0)
 
     def join(self) -> None:
         """Wait until the workers have ended and all callbacks were called."""
         self._refuse_others()
         if self.attendant.is_current:
             raise RuntimeError("a pool can not be joined by one of its own callbacks")
-        self.supervisor.join()
-        self.attendant.join()
+        with let_go(self.lock):
+            self.supervisor.join()
+            self.attendant.join()
 
     def break_pool(self, cause: BaseException | None) -> None:
         """Nothing can be run any more."""

@@ -11,6 +11,7 @@ from procession._codec.exceptions import decode_exception
 from procession._codec.functions import Sent
 from procession._codec.objects import loads, short_repr
 from procession._engine.outline import outline_call
+from procession._engine.policy import Held
 from procession.errors.pool import WorkerDied
 
 if TYPE_CHECKING:
@@ -88,6 +89,14 @@ class Record:
     def describe(self, item: int) -> tuple[str, int | None]:
         """In short, for people: the call, and the item's index within it."""
         raise NotImplementedError
+
+
+class HeldRecord(NamedTuple):
+    """What a dead worker held."""
+
+    state: Held
+    record: Record | None = None
+    item: int = 0
 
 
 class Task(Record):

@@ -46,7 +46,6 @@ class Supervisor:
         self._engine = engine
         self._crew = crew
         self._bell = bell
-        self._bell_lock = threading.RLock()
         self._patience = patience
         self._false_starts = 0
         self._poll = select.poll()
@@ -64,9 +63,8 @@ class Supervisor:
 
     def wake(self) -> None:
         """Have it look around now."""
-        with self._bell_lock:
-            if self._bell >= 0:
-                os.eventfd_write(self._bell, 1)
+        if self._bell >= 0:  # no other thread runs between this and the writing
+            self._engine.channel.alert()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for its end: no worker is left then. Not from its own thread."""
@@ -101,8 +99,7 @@ class Supervisor:
                 worker.child.wait()
                 self._crew.dismiss(worker)
         finally:
-            with self._bell_lock:
-                bell, self._bell = self._bell, -1
+            bell, self._bell = self._bell, -1
             self._engine.finish()
             os.close(bell)
 

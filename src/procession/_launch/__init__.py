@@ -2,7 +2,7 @@
 
 ==============  ==========================================================================
 ``methods``     the launch contract: what a started child offers, which start methods exist
-``fork``        start method *fork*: ``fork()`` itself and ``ForkedChild``, the parent's handle
+``fork``        start method *fork*: ``ForkedChild``, which forks and is the parent's handle
 ``child``       the child's side: put a forked copy in order, run, and leave with an exit code
 ``lifeline``    children die with their parent, in whatever way it ends
 ``exits``       what is to run when a process ends, and in which order

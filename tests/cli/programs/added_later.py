@@ -13,7 +13,7 @@ for package in (procession, procession.pool):
     package.__all__.append("Futurama")
     package.Futurama = "from " + package.__name__  # type: ignore[attr-defined]
 procession.__all__.append("Queue")
-procession.Queue = "ours"  # type: ignore[attr-defined]
+procession.Queue = "ours"
 
 names: Any = multiprocessing, pool
 print(names[0].Futurama, names[1].Futurama, names[0].Queue)

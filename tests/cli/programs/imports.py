@@ -31,9 +31,7 @@ from typing import Any
 
 def whose(thing: object) -> str:
     name = str(getattr(thing, "__module__", None) or getattr(thing, "__name__", ""))
-    if name.startswith("procession._stdlib"):
-        return "stdlib"
-    return name.partition(".")[0]
+    return "stdlib" if name.startswith("procession._stdlib") else name.partition(".")[0]
 
 
 if __name__ == "__main__":
