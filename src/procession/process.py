@@ -332,8 +332,16 @@ class _PoolWorker(BaseProcess):
     _daemon_may_have_children = True
 
 
-def launch_worker(entry: Callable[[], int], *, kind: str = "ForkPoolWorker") -> fork.ForkedChild:
+def launch_worker(
+    entry: Callable[[], int],
+    *,
+    kind: str = "ForkPoolWorker",
+    known: Callable[[fork.ForkedChild], object] | None = None,
+) -> fork.ForkedChild:
     """Fork a pool's worker that runs `entry`, which returns the exit code.
+
+    `known` is called with the child before any signal handler can come in.
+
 
     The worker counts as a child of this process: it has a number and a name (`kind` and the
     number), current_process() in it says so, and active_children() lists it here.
@@ -345,11 +353,16 @@ def launch_worker(entry: Callable[[], int], *, kind: str = "ForkPoolWorker") -> 
         _become(worker)
         return entry()
 
+    def adopt(child: fork.ForkedChild) -> None:
+        worker._adopt(child)
+        if known is not None:
+            known(child)
+
     _cleanup()
     return fork.ForkedChild(
         be_worker,
         name=lambda: worker.name,
-        known=worker._adopt,
+        known=adopt,
         ended=lambda: _children.discard(worker),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def children() -> set[int]:
     """The pids of this process's children."""
     found: set[int] = set()
     for task in os.listdir("/proc/self/task"):
-        pids = Path(f"/proc/self/task/{task}/children").read_text()
-        found.update(map(int, pids.split()))
+        with contextlib.suppress(OSError):  # the thread has ended
+            pids = Path(f"/proc/self/task/{task}/children").read_text()
+            found.update(map(int, pids.split()))
     return found

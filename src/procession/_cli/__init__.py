@@ -20,5 +20,5 @@ The way of a name that the program asks for::
 
 Who sees which package: the program, the libraries it uses, and the standard library's modules in
 general see ours. ``concurrent.futures.process`` and the standard library's multiprocessing itself
-are built on the latter's private parts, so they see the latter.
+are built on the latter's private parts, so they keep to that.
 """

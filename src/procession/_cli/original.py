@@ -1,8 +1,9 @@
 """The standard library's multiprocessing, kept under the private name ``procession._stdlib``.
 
-It is loaded from the standard library's own files, when something of it is asked for. Its relative
-imports stay within ``procession._stdlib``. Its absolute ones (``import multiprocessing``) are led
-there too, and so are those of ``concurrent.futures.process``.
+It is loaded from the standard library's own files, when something of it is asked for. Its imports
+of each other are relative, and so stay within ``procession._stdlib`` (all but those of
+``connection.wait``, which can be anybody's). For ``concurrent.futures.process``, which is built on
+its private parts, ``import multiprocessing`` is led there.
 
 Submodules that procession has not call themselves by their public names. So what is pickled can be
 read by an interpreter in which nobody has replaced anything (a manager's client, a worker of
@@ -37,10 +38,10 @@ _INSIDERS = {
 def find(fullname: str) -> ModuleSpec | None:
     """How to load a module of ``procession._stdlib``, or an insider; None if it is neither."""
     if fullname in _INSIDERS:
-        return _spec(fullname, _INSIDERS[fullname])
+        return _spec(fullname, _INSIDERS[fullname], _InsiderLoader)
     if fullname == NAME or fullname.startswith(NAME + "."):
         file = file_of(fullname.removeprefix(NAME).lstrip("."))
-        return None if file is None else _spec(fullname, file)
+        return None if file is None else _spec(fullname, file, _Loader)
     return None
 
 
@@ -67,33 +68,38 @@ def public_name(module: ModuleType) -> str | None:
     return None
 
 
-def _spec(fullname: str, file: str) -> ModuleSpec | None:
+def _spec(fullname: str, file: str, kind: type[SourceFileLoader]) -> ModuleSpec | None:
     if not os.path.isfile(file):
         return None
     is_package = os.path.basename(file) == "__init__.py"
-    spec = ModuleSpec(fullname, _Loader(fullname, file), origin=file, is_package=is_package)
+    spec = ModuleSpec(fullname, kind(fullname, file), origin=file, is_package=is_package)
     spec.has_location = True
     if spec.submodule_search_locations is not None:
         spec.submodule_search_locations.append(os.path.dirname(file))
     return spec
 
 
-class _Loader(SourceFileLoader):
+class _InsiderLoader(SourceFileLoader):
     """Loads a module whose ``import multiprocessing`` gets the standard library's."""
 
     def exec_module(self, module: ModuleType) -> None:
         # An import statement calls the __import__ of its module's builtins.
         vars(module)["__builtins__"] = {**vars(builtins), "__import__": _import}
-        public = public_name(module)
-        submodule = (public or "").removeprefix(PUBLIC).lstrip(".")
+        super().exec_module(module)
+
+
+class _Loader(SourceFileLoader):
+    """Loads a module of the package, and has it adjusted."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        submodule = self.name.removeprefix(NAME).lstrip(".")
         # A package keeps its own name: the import system looks for submodules under it.
-        if public is not None and not self.is_package(self.name) and ours.find(submodule) is None:
-            module.__name__ = public
+        if not self.is_package(self.name) and ours.find(submodule) is None:
+            module.__name__ = f"{PUBLIC}.{submodule}"
         code = self.get_code(self.name)
         assert code is not None
         exec(code, vars(module))
-        if public is not None:
-            agree.adjust(submodule, module)
+        agree.adjust(submodule, module)
 
 
 def _import(

@@ -111,9 +111,35 @@ static PyObject *channel_new(PyTypeObject *type, PyObject *args, PyObject *keywo
     return (PyObject *)self;
 }
 
+static void free_published(Channel *self, struct pcn_arena *arena)
+{
+    Py_ssize_t position = 0;
+    PyObject *block, *ignored;
+    while (PyDict_Next(self->published, &position, &block, &ignored))
+        pcn_block_free(arena, (pcn_block_id)PyLong_AsUnsignedLong(block), false, true);
+    PyDict_Clear(self->published);
+}
+
+/* Never released: whoever was about to use it was interrupted before any worker was there. */
+static void release_quietly(Channel *self)
+{
+    if (!self->block || self->released)
+        return;
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    struct pcn_arena *arena = family_arena();
+    if (arena && self->channel->parent == arena->me) {
+        free_published(self, arena);
+        free_memory(self);
+    }
+    PyErr_Clear();
+    PyErr_Restore(type, value, trace);
+}
+
 static void channel_dealloc(Channel *self)
 {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
+    release_quietly(self);
     PyMem_Free(self->scratch);
     Py_XDECREF(self->published);
     Py_XDECREF(self->answer_name);
@@ -123,15 +149,6 @@ static void channel_dealloc(Channel *self)
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(self);
     Py_DECREF(type);
-}
-
-static void free_published(Channel *self, struct pcn_arena *arena)
-{
-    Py_ssize_t position = 0;
-    PyObject *block, *ignored;
-    while (PyDict_Next(self->published, &position, &block, &ignored))
-        pcn_block_free(arena, (pcn_block_id)PyLong_AsUnsignedLong(block), false, true);
-    PyDict_Clear(self->published);
 }
 
 static PyObject *channel_release(Channel *self, PyObject *ignored)

@@ -23,6 +23,7 @@ Who does what:
 ``publishing``  which functions the workers know
 ``outline``     what was pickled, in short, without unpickling it
 ``turn``        one thread at a time, and the others do not wait for it
+``copies``      forked copies of engines: they do nothing
 ``holding``     what a signal handler needs that waits where its thread holds the lock
 ``policy``      what a worker's end means (pure: a table)
 ``crew``        the workers: started, watched, replaced

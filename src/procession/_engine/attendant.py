@@ -40,6 +40,7 @@ class Attendant:
 
     def __init__(self, engine: Engine) -> None:
         self.answer: bool | None = None  # it waits like any thread, but for nothing of its own
+        self._awaited: Attendant | Record = self  # what it is woken by, in the channel
         self._engine = engine
         self._callbacks: deque[Calling] = deque()
         self._by_value: deque[Arrival] = deque()
@@ -63,7 +64,7 @@ class Attendant:
             # Perhaps more than one is started; the first takes the post, the others go.
             threading.Thread(target=self._run, name="procession-attendant", daemon=True).start()
         self._ring()
-        self._engine.channel.wake(self)
+        self._engine.channel.wake(self._awaited)
 
     def _ring(self) -> None:
         with contextlib.suppress(RuntimeError):  # it was rung already
@@ -153,7 +154,10 @@ class Attendant:
         if engine.finish_closing() or not engine.is_unattended:
             self._bell.acquire(timeout=STEP)
         else:
-            engine.step(self, FULL_RING_STEP if engine.feeder.records else STEP)
+            # While closing it waits for an answer: behind the last one, the workers are let go.
+            self._awaited = self if engine.is_running() else engine.ledger.latest() or self
+            engine.step(self._awaited, FULL_RING_STEP if engine.feeder.records else STEP)
+            self._awaited = self
 
     def _work_off(self, due: deque[_T], doing: list[_T], do: Callable[[_T], object]) -> None:
         while due and not self._stopping:

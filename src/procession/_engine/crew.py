@@ -24,10 +24,13 @@ class Crew:
 
     Args:
         seats: how many workers there may be.
-        start: starts a worker for a seat. Raises OSError when the system has no room.
+        start: starts a worker for a seat, and tells of it before an interrupt can come in.
+            Raises OSError when the system has no room.
     """
 
-    def __init__(self, seats: int, start: Callable[[int], Child]) -> None:
+    def __init__(
+        self, seats: int, start: Callable[[int, Callable[[Child], object]], object]
+    ) -> None:
         self._start = start
         self._seats: list[Worker | None] = [None] * seats
 
@@ -37,8 +40,13 @@ class Crew:
         Raises:
             OSError: the system has no room for one more process, or no descriptor.
         """
-        worker = Worker(seat, self._start(seat))
-        self._seats[seat] = worker
+
+        def seated(child: Child) -> None:
+            self._seats[seat] = Worker(seat, child)
+
+        self._start(seat, seated)
+        worker = self._seats[seat]
+        assert worker is not None
         return worker
 
     def empty_seats(self) -> list[int]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import pickle
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from procession import _core
 from procession._codec import messages
@@ -18,6 +17,7 @@ from procession._codec.functions import Sent
 from procession._codec.objects import PROTOCOL, dumps
 from procession._core import Channel
 from procession._engine.attendant import FULL_RING_STEP, STEP, Attendant
+from procession._engine.copies import disable_copies, refuse_copy
 from procession._engine.crew import Crew
 from procession._engine.entries import DEATH, FAILURE, Answer, Death, HeldRecord, Record, Task
 from procession._engine.feeding import Feeder
@@ -41,6 +41,14 @@ EXIT_PRIORITY = 15  # pools end before other exit functions, as in the standard 
 _CARRIED = Sent(0, 0)
 
 
+class Launch(Protocol):
+    """Starts a worker process that runs a function, which returns the exit code."""
+
+    def __call__(
+        self, entry: Callable[[], int], /, *, known: Callable[[Any], object]
+    ) -> object: ...
+
+
 class Engine:
     """A channel, the workers behind it, and the ledger of what they owe.
 
@@ -61,7 +69,7 @@ class Engine:
         initializer: Callable[..., object] | None,
         initargs: Iterable[Any],
         max_tasks: int | None,
-        launch: Callable[[Callable[[], int]], Child],
+        launch: Launch,
     ) -> None:
         self.workers = workers
         self.pid = os.getpid()
@@ -74,38 +82,35 @@ class Engine:
         self.streams: set[StreamJob] = set()
         self.with_callbacks: set[Task | MapJob] = set()
         self._finished = False
+        self._exit: exits.ExitHandle | None = None
+        initargs = tuple(initargs)
+
+        def start(seat: int, known: Callable[[Child], object]) -> None:
+            about = Seat(self.channel, seat, initializer, initargs, max_tasks)
+            launch(lambda: work(about), known=known)
+
+        crew = Crew(workers, start)
+        supervisor: Supervisor | None = None
         bell = os.eventfd(0)
         try:
             # A core is spare for the waiting thread while fewer tasks run than there are cores.
             self.channel = Channel(workers, RING_BYTES, RING_BYTES, cpus.cpu_count(), bell)
-        except BaseException:
-            os.close(bell)
-            raise
-        self.functions = Publisher(self.channel, self.ledger)
-        self.attendant = Attendant(self)
-        initargs = tuple(initargs)
-
-        def start(seat: int) -> Child:
-            about = Seat(self.channel, seat, initializer, initargs, max_tasks)
-            return launch(lambda: work(about))
-
-        crew = Crew(workers, start)
-        self.supervisor = Supervisor(self, crew, bell, patience=max(PATIENCE, 2 * workers))
-        try:
+            self.functions = Publisher(self.channel, self.ledger)
+            self.attendant = Attendant(self)
+            self.supervisor = Supervisor(self, crew, bell, patience=max(PATIENCE, 2 * workers))
+            supervisor = self.supervisor
+            self._exit = exits.register_exit(self.terminate, priority=EXIT_PRIORITY)
+            disable_copies(self)
             for seat in range(workers):
                 crew.hire(seat)
+            supervisor.start()
         except BaseException:
-            for worker in crew:
-                worker.child.send_signal(9)
-                worker.child.wait()
-                self.channel.bury(worker.seat)
-                crew.dismiss(worker)
-            self.channel.release()
-            os.close(bell)
+            self.state = PoolState.TERMINATING
+            if supervisor is None:
+                os.close(bell)
+            else:
+                supervisor.run()  # in this thread, unless its own has begun
             raise
-        self.supervisor.start()
-        self._exit = exits.register_exit(self.terminate, priority=EXIT_PRIORITY)
-        _engines.add(self)
 
     # ---- submitting
 
@@ -203,17 +208,10 @@ class Engine:
 
     def refuse(self) -> NoReturn:
         """Raise what a pool that takes no more work says."""
-        self._refuse_others()
+        refuse_copy(self)
         if self.state is PoolState.BROKEN:
             raise self._broken()
         raise ValueError("Pool not running")
-
-    def _refuse_others(self) -> None:
-        if os.getpid() != self.pid:
-            raise ValueError(
-                "this pool belongs to another process, of which this one is a fork; make a pool "
-                "in the process that uses it"
-            )
 
     def send(self, record: Record) -> bool:
         """Put a record into the ring; False if there is no room."""
@@ -347,7 +345,7 @@ class Engine:
 
     def close(self) -> None:
         """Take no more work; the workers leave when all that was submitted is done."""
-        self._refuse_others()
+        refuse_copy(self)
         with self.lock:
             if self.state is not PoolState.RUNNING:
                 return
@@ -367,7 +365,7 @@ class Engine:
 
     def join(self) -> None:
         """Wait until the workers have ended and all callbacks were called."""
-        self._refuse_others()
+        refuse_copy(self)
         if self.attendant.is_current:
             raise RuntimeError("a pool can not be joined by one of its own callbacks")
         with let_go(self.lock):
@@ -493,17 +491,5 @@ class Engine:
             self.functions.free_all()
             self.channel.release()
             self.fail_all()  # what came in at the last moment
-            self._exit.cancel()
-
-
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-def _give_up_in_child() -> None:
-    """A fork has our objects, but its answers would go to its parent: nothing works there."""
-    for engine in list(_engines):
-        engine.state = PoolState.TERMINATING
-        engine.lock = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_give_up_in_child)
+            if self._exit is not None:
+                self._exit.cancel()

@@ -28,6 +28,13 @@ class Ledger:
         number = self.last = next(self._numbers)
         return number
 
+    def latest(self) -> Record | None:
+        """The record sent last of those that are open."""
+        try:
+            return next(reversed(self.open.values()), None)
+        except RuntimeError:  # another thread entered one meanwhile
+            return None
+
     def oldest(self) -> int:
         """No entry below this number is open."""
         try:

@@ -7,7 +7,6 @@ them, while the workers are at the next ones.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -90,8 +89,8 @@ class MapJob:
         self._own: Sent | None = None  # a function published for this call alone
         self._arrived: deque[tuple[Chunk, int, Any]] = deque()
         self._values: list[Any] = [None] * self._total
+        self._absorbed: set[int] = set()  # the first items of the chunks that are in it
         self._error: BaseException | None = None
-        self._absorbing = threading.RLock()
         self.feed = Turn(self._feed).take
         if not items:
             self.complete()
@@ -172,7 +171,7 @@ class MapJob:
             made = self._made
             unsent = made is not None and made.block is None
             if error is not None and (unsent or self._next < self._total):
-                self._arrived.append((Chunk(self, 0, 0), FAILURE, error))
+                self._arrived.append((Chunk(self, -1, 0), FAILURE, error))
             self._next = self._total
             if unsent:
                 self._on_the_way.discard(made)
@@ -215,27 +214,32 @@ class MapJob:
 
     def absorb(self) -> None:
         """Unpickle what has arrived."""
-        if not self._arrived:
-            return
-        with self._absorbing:
-            while self._arrived:
+        while self._arrived:
+            try:
                 arrived = self._arrived[0]
-                chunk, kind, payload = arrived
+            except IndexError:  # taken by another thread
+                return
+            chunk, kind, payload = arrived
+            # Two threads may be at the same one, for none waits for another: the first one's
+            # values stay. It leaves the queue when they are there.
+            if chunk.start not in self._absorbed:
                 success, value = decode(kind, payload, chunk.describe)
-                if success:
+                if not success:
+                    if self._error is None:
+                        self._error = value
+                # No call between the question and the answer: no other thread gets in.
+                elif chunk.start not in self._absorbed:
                     self._values[chunk.start : chunk.start + chunk.count] = value
-                elif self._error is None:
-                    self._error = value
-                if self._arrived and self._arrived[0] is arrived:
-                    self._arrived.popleft()
+                    self._absorbed.add(chunk.start)
+            if self._arrived and self._arrived[0] is arrived:
+                self._arrived.popleft()
 
     def outcome(self) -> tuple[bool, Any]:
         """``(True, list of values)`` or ``(False, exception)``; when there is an answer."""
         self.absorb()
-        with self._absorbing:  # another thread may be at the last chunk
-            if self._error is not None:
-                return False, self._error
-            return True, self._values
+        if self._error is not None:
+            return False, self._error
+        return True, self._values
 
     def call_back(self, engine: Engine) -> None:
         """Run the callback that fits the outcome, then be complete. The attendant's."""

@@ -234,6 +234,7 @@ class StreamJob:
         self.is_exhausted = True
         self.engine.streams.discard(self)
         self.engine.channel.wake(self)
+        self.engine.channel.wake(self.engine.attendant)  # for whom closing may hang on this
 
     def _function_as_sent(self) -> Sent:
         functions = self.engine.functions
@@ -357,7 +358,7 @@ class StreamJob:
                 self._consumed += 1
                 self._bytes -= piece.size
                 late = self._result_size
-                self._result_size = size if size > late else late - (late >> 3)
+                self._result_size = size if size >= late else late - (late >> 3)
                 piece.is_consumed = True
             if queue and queue[0] is piece:
                 queue.popleft()

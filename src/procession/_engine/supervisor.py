@@ -53,12 +53,11 @@ class Supervisor:
         self._kill_at: float | None = None
         self._retry_at: float | None = None
         self.start_failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="procession-supervisor", daemon=True)
+        self._thread = threading.Thread(target=self.run, name="procession-supervisor", daemon=True)
+        self._turn: dict[None, object] = {}  # of the one thread that supervises
 
     def start(self) -> None:
         """Begin, once the first crew is there."""
-        for worker in self._crew:
-            self._poll.register(worker.child.sentinel, select.POLLIN)
         self._thread.start()
 
     def wake(self) -> None:
@@ -86,8 +85,14 @@ class Supervisor:
 
     # ---- the thread
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Supervise to the end; nothing, if a thread does so already."""
+        me = object()
+        if self._turn.setdefault(None, me) is not me:
+            return
         try:
+            for worker in self._crew:
+                self._poll.register(worker.child.sentinel, select.POLLIN)
             while not self._look_around():
                 self._sleep()
         except BaseException as error:

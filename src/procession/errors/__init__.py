@@ -38,4 +38,7 @@ class TimeoutError(ProcessError, builtins.TimeoutError):
     """A blocking call reached the caller's timeout."""
 
 
+for _error in (ProcessError, BufferTooShort, AuthenticationError, TimeoutError):
+    _error.__module__ = "procession"  # the name to catch it by, in tracebacks and pickles
+
 __all__ = ["AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"]

@@ -117,6 +117,9 @@ class PoolTerminated(BrokenProcessPool):
     """The pool was terminated before this task was answered."""
 
 
+for _error in (RemoteError, MaybeEncodingError, WorkerDied, InitializerFailed, PoolTerminated):
+    _error.__module__ = "procession"  # the name to catch it by, in tracebacks and pickles
+
 __all__ = [
     "InitializerFailed",
     "MaybeEncodingError",

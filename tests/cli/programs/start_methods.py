@@ -70,5 +70,5 @@ if __name__ == "__main__":
     child.join()
     print(child.exitcode)
     # Neither is joined: one is terminated at the end, the other waited for.
-    mp.Process(target=mp.Event().wait, daemon=True).start()
+    mp.Process(target=never.wait, daemon=True).start()
     mp.Process(target=print, args=("last",)).start()

@@ -1,0 +1,387 @@
+"""``imap`` and ``imap_unordered``: results one by one, and an input pulled as they are consumed."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+import procession
+from procession._engine.streams import BYTES_AHEAD, FIRST_PIECES_A_WORKER, PIECES_A_WORKER
+from procession.pool import IMapIterator, IMapUnorderedIterator, Pool
+from tests.pool.gates import Gate, Log
+
+BOTH = pytest.mark.parametrize("method", ["imap", "imap_unordered"])
+WORKERS = 2  # of the pools that the fixtures make
+AT_FIRST = WORKERS * FIRST_PIECES_A_WORKER
+AT_MOST = WORKERS * PIECES_A_WORKER
+
+
+def _square(x: int) -> int:
+    return x * x
+
+
+def _identity(x: Any) -> Any:
+    return x
+
+
+def _refuse_sevenths(x: int) -> int:
+    if x % 7 == 3:
+        raise LookupError(x)
+    return x
+
+
+def _gated(x: tuple[Gate | None, int]) -> int:
+    gate, number = x
+    if gate is not None:
+        gate.pass_through()
+    return number
+
+
+def _logged(x: tuple[Log, int]) -> int:
+    log, number = x
+    log.write(number)
+    return number
+
+
+def _blob(size: int) -> bytes:
+    return bytes(size)
+
+
+class Counted:
+    """An endless input that knows how far it was pulled."""
+
+    def __init__(self, make: Callable[[int], Any] = int) -> None:
+        self.pulled = 0
+        self._make = make
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            number = self.pulled
+            self.pulled += 1
+            yield self._make(number)
+
+
+def _outcomes(results: Iterable[Any]) -> list[Any]:
+    """Every value, and every LookupError, to the end."""
+    found: list[Any] = []
+    iterator = iter(results)
+    while True:
+        try:
+            found.append(next(iterator))
+        except StopIteration:
+            return found
+        except LookupError as error:
+            found.append(error)
+
+
+# ---- order
+
+
+@pytest.mark.parametrize("chunksize", [1, 2, 7, 100, 1000])
+@pytest.mark.parametrize("count", [0, 1, 100, 1000])
+def test_imap_keeps_the_order(any_pool: Any, count: int, chunksize: int) -> None:
+    if chunksize == 1:
+        results = any_pool.imap(_square, range(count))
+    else:
+        results = any_pool.imap(_square, range(count), chunksize)
+    assert list(results) == [x * x for x in range(count)]
+    assert list(results) == []
+
+
+@pytest.mark.parametrize("chunksize", [1, 7])
+def test_unordered_results_are_complete(any_pool: Any, chunksize: int) -> None:
+    results = any_pool.imap_unordered(_square, range(1000), chunksize)
+    assert sorted(results) == [x * x for x in range(1000)]
+    assert list(results) == []
+
+
+def test_unordered_results_come_as_they_are_done(gate: Gate, any_pool: Any) -> None:
+    items = [(gate, 0), *((None, x) for x in range(1, 10))]
+    results = any_pool.imap_unordered(_gated, items)
+    assert sorted(next(results) for _ in range(9)) == list(range(1, 10))
+    gate.open()
+    assert next(results) == 0
+    assert list(results) == []
+
+
+def test_ordered_results_wait_for_the_first(gate: Gate, mp: Any, any_pool: Any) -> None:
+    results = any_pool.imap(_gated, [(gate, 0), (None, 1), (None, 2)])
+    with pytest.raises(mp.TimeoutError):
+        results.next(0.01)
+    gate.open()
+    assert list(results) == [0, 1, 2]
+
+
+@BOTH
+def test_the_iterators_have_the_library_s_names(pool: Pool, method: str) -> None:
+    results = getattr(pool, method)(_square, [3])
+    assert isinstance(results, IMapIterator)
+    assert isinstance(results, IMapUnorderedIterator) == (method == "imap_unordered")
+    assert iter(results) is results
+    assert results.next() == 9
+    with pytest.raises(StopIteration):
+        results.next()
+
+
+# ---- timeouts
+
+
+@BOTH
+@pytest.mark.parametrize("timeout", [0, 0.01])
+def test_a_result_that_is_late_comes_later(
+    gate: Gate, mp: Any, any_pool: Any, method: str, timeout: float
+) -> None:
+    results = getattr(any_pool, method)(_gated, [(gate, 0), (gate, 1)])
+    for _ in range(3):
+        with pytest.raises(mp.TimeoutError):
+            results.next(timeout)
+        with pytest.raises(mp.TimeoutError):
+            results.next(timeout=timeout)
+    gate.open(2)
+    assert sorted(results) == [0, 1]
+
+
+def test_the_timeout_is_ours_and_the_builtin_one(gate: Gate, pool: Pool) -> None:
+    results = pool.imap(_gated, [(gate, 0)])
+    with pytest.raises(TimeoutError) as caught:
+        results.next(0)
+    assert type(caught.value) is procession.TimeoutError
+    gate.open()
+    assert results.next(60) == 0
+
+
+# ---- errors
+
+
+@BOTH
+@pytest.mark.parametrize("chunksize", [1, 2, 5, 7, 60])
+def test_iteration_goes_on_behind_an_error(pool: Pool, method: str, chunksize: int) -> None:
+    found = _outcomes(getattr(pool, method)(_refuse_sevenths, range(50), chunksize))
+    numbers = [x.args[0] if isinstance(x, LookupError) else x for x in found]
+    failed = [x.args[0] for x in found if isinstance(x, LookupError)]
+    if method == "imap":
+        assert numbers == list(range(50))
+        assert failed == list(range(3, 50, 7))
+    assert sorted(numbers) == list(range(50))
+    assert sorted(failed) == list(range(3, 50, 7))
+
+
+@BOTH
+def test_without_chunks_errors_are_as_in_the_library(any_pool: Any, method: str) -> None:
+    found = _outcomes(getattr(any_pool, method)(_refuse_sevenths, range(20)))
+    assert sorted(x for x in found if isinstance(x, int)) == [
+        x for x in range(20) if x % 7 != 3
+    ]
+    assert sum(isinstance(x, LookupError) for x in found) == 3
+
+
+class Unpicklable:
+    """Can be pickled by nobody."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not this one")
+
+
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_an_item_that_can_not_be_pickled_fails_in_its_turn(pool: Pool, chunksize: int) -> None:
+    results = pool.imap(_identity, [0, 1, 2, Unpicklable(), 4, 5], chunksize)
+    found: list[Any] = []
+    for _ in range(6):
+        try:
+            found.append(next(results))
+        except TypeError as error:
+            assert str(error) == "not this one"
+            found.append("error")
+    lost = {3} if chunksize == 1 else {2, 3}  # it is the chunk that can not be pickled
+    assert found == ["error" if x in lost else x for x in range(6)]
+    assert list(results) == []
+
+
+def _broken_input(good: int) -> Iterator[int]:
+    yield from range(good)
+    raise OSError("the input is torn")
+
+
+@BOTH
+@pytest.mark.parametrize("good", [0, 1, 6, 7, 8, 9])
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_an_input_that_raises_ends_the_iteration(
+    any_pool: Any, method: str, good: int, chunksize: int
+) -> None:
+    results = getattr(any_pool, method)(_identity, _broken_input(good), chunksize)
+    found: list[int] = []
+    with pytest.raises(OSError, match="the input is torn"):
+        while True:
+            found.append(next(results))
+    # What was pulled of an unfinished chunk goes with it.
+    assert sorted(found) == list(range(good - good % chunksize))
+
+
+@BOTH
+def test_behind_the_input_s_error_there_is_nothing(pool: Pool, method: str) -> None:
+    results = getattr(pool, method)(_identity, _broken_input(3))
+    assert sorted(itertools.islice(results, 3)) == [0, 1, 2]
+    with pytest.raises(OSError, match="the input is torn"):
+        next(results)
+    assert list(results) == []
+    assert list(results) == []
+
+
+# ---- looking ahead
+
+
+@BOTH
+def test_an_endless_input_is_pulled_a_little_ahead(pool: Pool, method: str) -> None:
+    endless = Counted()
+    results = getattr(pool, method)(_identity, endless)
+    assert endless.pulled == AT_FIRST
+    most = 0
+    for consumed in range(1, 4 * AT_MOST):
+        next(results)
+        ahead = endless.pulled - consumed
+        assert 0 <= ahead <= min(AT_MOST, AT_FIRST + 2 * consumed)
+        most = max(most, ahead)
+    assert most > AT_MOST // 2
+
+
+@pytest.mark.parametrize("chunksize", [4, 10])
+def test_the_bound_counts_chunks(pool: Pool, chunksize: int) -> None:
+    endless = Counted()
+    results = pool.imap(_identity, endless, chunksize)
+    assert endless.pulled == AT_FIRST * chunksize
+    for expected in range(50 * chunksize):
+        assert next(results) == expected
+    assert endless.pulled <= (50 + AT_MOST) * chunksize
+
+
+def test_nothing_is_pulled_while_nothing_is_consumed(pool: Pool) -> None:
+    endless = Counted()
+    results = pool.imap(_identity, endless)
+    for expected in range(100):
+        assert next(results) == expected
+    pulled = endless.pulled
+    assert pool.map(_square, range(1000)) == [x * x for x in range(1000)]
+    assert endless.pulled == pulled
+
+
+def test_large_arguments_bound_the_look_ahead(pool: Pool) -> None:
+    size = BYTES_AHEAD // 4
+    endless = Counted(lambda _: bytes(size))
+    results = pool.imap(len, endless)
+    for consumed in range(12):
+        assert endless.pulled - consumed <= 2 * WORKERS + 1
+        assert next(results) == size
+
+
+def test_large_results_bound_the_look_ahead(pool: Pool) -> None:
+    size = BYTES_AHEAD // 8
+    endless = Counted(lambda _: size)
+    results = pool.imap(_blob, endless)
+    for consumed in range(1, 2 * AT_FIRST):
+        assert len(next(results)) == size
+        # Once those pulled before the size was known are consumed.
+        if consumed > AT_FIRST:
+            assert endless.pulled - consumed <= 8
+
+
+def test_an_input_may_depend_on_earlier_results(pool: Pool) -> None:
+    seen: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in itertools.count():
+            if len(seen) >= 200:
+                return
+            yield number
+
+    for value in pool.imap(_square, numbers()):
+        seen.append(value)  # noqa: PERF402
+    assert seen == [x * x for x in range(len(seen))]
+    assert 200 <= len(seen) <= 200 + AT_MOST
+
+
+def test_imap_over_imap(pool: Pool) -> None:
+    inner = pool.imap(_square, range(500))
+    outer = pool.imap(_square, inner)
+    assert list(pool.imap_unordered(_identity, pool.imap(_identity, outer), 7)) != []
+    chained = pool.imap(_square, pool.imap_unordered(_square, pool.imap(_identity, range(500))))
+    assert sorted(chained) == [x**4 for x in range(500)]
+
+
+def test_imap_of_an_endless_imap(pool: Pool) -> None:
+    endless = Counted()
+    results = pool.imap(_square, pool.imap(_square, endless))
+    assert list(itertools.islice(results, 300)) == [x**4 for x in range(300)]
+    assert endless.pulled <= 300 + 2 * AT_MOST
+
+
+# ---- the end
+
+
+@BOTH
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_all_is_had_after_close_and_join(any_pool: Any, method: str, chunksize: int) -> None:
+    results = getattr(any_pool, method)(_square, iter(range(2000)), chunksize)
+    any_pool.close()
+    any_pool.join()
+    assert sorted(results) == [x * x for x in range(2000)]
+
+
+def test_close_runs_even_what_nobody_consumes(log: Log, any_pool: Any) -> None:
+    any_pool.imap(_logged, [(log, x) for x in range(300)])
+    any_pool.imap_unordered(_logged, [(log, x) for x in range(300, 600)], 4)
+    any_pool.close()
+    any_pool.join()
+    assert sorted(map(int, log.lines())) == list(range(600))
+
+
+@BOTH
+def test_consuming_while_the_pool_closes(any_pool: Any, method: str) -> None:
+    results = getattr(any_pool, method)(_square, range(3000))
+    first = [next(results) for _ in range(10)]
+    any_pool.close()
+    assert sorted([*first, *results]) == [x * x for x in range(3000)]
+    any_pool.join()
+
+
+@BOTH
+def test_an_iterator_dropped_half_way_is_in_nobody_s_way(pool: Pool, method: str) -> None:
+    for _ in range(5):
+        results = getattr(pool, method)(_blob, Counted(lambda _: 100_000))
+        assert [len(next(results)) for _ in range(30)] == [100_000] * 30
+        del results
+    assert pool.map(_square, range(100)) == [x * x for x in range(100)]
+
+
+@BOTH
+@pytest.mark.parametrize("chunksize", [1, 5])
+def test_many_threads_consume_each_result_once(pool: Pool, method: str, chunksize: int) -> None:
+    results = getattr(pool, method)(_square, range(4000), chunksize)
+    found: list[list[int]] = [[] for _ in range(6)]
+    threads = [threading.Thread(target=lambda mine=mine: mine.extend(results)) for mine in found]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(itertools.chain(*found)) == [x * x for x in range(4000)]
+    if method == "imap":
+        # Each thread sees its share in order.
+        assert all(mine == sorted(mine) for mine in found)
+
+
+def test_threads_that_consume_get_each_error_once(pool: Pool) -> None:
+    results = pool.imap(_refuse_sevenths, range(1000))
+    found: list[list[Any]] = [[] for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda mine=mine: mine.extend(_outcomes(results)))
+        for mine in found
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    numbers = [x.args[0] if isinstance(x, LookupError) else x for x in itertools.chain(*found)]
+    assert sorted(numbers) == list(range(1000))

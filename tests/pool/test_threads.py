@@ -1,0 +1,9 @@
+"""One pool used by many threads at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def test_a_call_returns_its_value(pool: Any) -> None:
+    assert pool.apply(abs, (-3,)) == 3
