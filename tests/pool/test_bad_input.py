@@ -2,8 +2,278 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 
-def test_a_call_returns_its_value(pool: Any) -> None:
-    assert pool.apply(abs, (-3,)) == 3
+import procession
+from procession.pool import Pool
+from tests.pool.gates import error_of
+
+
+def _square(x: int) -> int:
+    return x * x
+
+
+MAPS = ["map", "map_async", "starmap", "starmap_async", "imap", "imap_unordered"]
+
+
+def _goes_on(pool: Any) -> None:
+    assert pool.apply(_square, (3,)) == 9
+    assert pool.map(_square, range(20)) == [x * x for x in range(20)]
+    assert list(pool.imap(_square, range(20))) == [x * x for x in range(20)]
+
+
+# ---- making one
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"processes": 0}, ValueError),
+        ({"processes": -1}, ValueError),
+        ({"processes": "2"}, TypeError),
+        ({"processes": 2.5}, TypeError),
+        ({"initializer": 7}, TypeError),
+        ({"initializer": "print"}, TypeError),
+        ({"maxtasksperchild": 0}, ValueError),
+        ({"maxtasksperchild": -1}, ValueError),
+        ({"maxtasksperchild": "1"}, ValueError),
+        ({"maxtasksperchild": 1.5}, ValueError),
+        ({"initargs": 7}, TypeError),
+    ],
+)
+def test_no_pool_is_made_of_such_arguments(
+    mp: Any, arguments: dict[str, Any], error: type[Exception]
+) -> None:
+    if "initargs" in arguments and mp is not procession.get_context("fork"):
+        pytest.skip("the standard library's workers find out, again and again")
+    with pytest.raises(error):
+        mp.Pool(**{"processes": 2, **arguments})
+
+
+# ---- arguments of the calls
+
+
+@pytest.mark.parametrize("method", MAPS)
+@pytest.mark.parametrize("items", [7, None, object()])
+def test_an_input_that_is_not_iterable(any_pool: Any, method: str, items: Any) -> None:
+    with pytest.raises(TypeError, match="not iterable"):
+        _all(getattr(any_pool, method)(_square, items))
+    _goes_on(any_pool)
+
+
+def _all(result: Any) -> Any:
+    if hasattr(result, "get"):
+        return result.get()
+    return list(result) if isinstance(result, Iterator) else result
+
+
+@pytest.mark.parametrize("method", MAPS)
+@pytest.mark.parametrize(
+    ("size", "error"), [(0, ValueError), (-1, ValueError), ("2", TypeError), (2.5, TypeError)]
+)
+def test_a_chunk_size_that_is_no_positive_number(
+    pool: Pool, method: str, size: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        getattr(pool, method)(_square, [1, 2], size)
+    _goes_on(pool)
+
+
+@pytest.mark.parametrize("method", ["imap", "imap_unordered"])
+@pytest.mark.parametrize("size", [0, -1])
+def test_imap_refuses_chunk_sizes_as_the_library_does(
+    any_pool: Any, method: str, size: int
+) -> None:
+    with pytest.raises(ValueError, match=f"Chunksize must be 1\\+, not {size}"):
+        getattr(any_pool, method)(_square, [1, 2], size)
+    _goes_on(any_pool)
+
+
+def test_a_chunk_size_may_be_anything_with_an_index(pool: Pool) -> None:
+    class Two:
+        def __index__(self) -> int:
+            return 2
+
+    size: Any = Two()
+    assert pool.map(_square, range(5), size) == [0, 1, 4, 9, 16]
+    assert list(pool.imap(_square, range(5), size)) == [0, 1, 4, 9, 16]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda pool: pool.apply(_square, 7),
+        lambda pool: pool.apply(_square, None),
+        lambda pool: pool.apply_async(_square, 7),
+        lambda pool: pool.apply(_square, (), 7),
+        lambda pool: pool.apply(_square, (), None),
+        lambda pool: pool.apply(_square, (), [1]),
+    ],
+)
+def test_arguments_that_are_none(pool: Pool, call: Callable[[Pool], Any]) -> None:
+    with pytest.raises(TypeError):
+        call(pool)
+    _goes_on(pool)
+
+
+@pytest.mark.parametrize("function", [7, None, "abs"])
+def test_what_can_not_be_called_fails_as_a_call(any_pool: Any, function: Any) -> None:
+    for call in (
+        lambda: any_pool.apply(function),
+        lambda: any_pool.map(function, [1]),
+        lambda: any_pool.starmap(function, [(1,)]),
+        lambda: list(any_pool.imap(function, [1])),
+    ):
+        with pytest.raises(TypeError, match="not callable"):
+            call()
+    _goes_on(any_pool)
+
+
+def test_items_that_can_not_be_unpacked(any_pool: Any) -> None:
+    with pytest.raises(TypeError):
+        any_pool.starmap(_square, [(1,), 2])
+    _goes_on(any_pool)
+
+
+def test_arguments_that_do_not_fit_the_function(any_pool: Any) -> None:
+    with pytest.raises(TypeError, match="positional argument"):
+        any_pool.apply(_square)
+    with pytest.raises(TypeError, match="positional argument"):
+        any_pool.starmap(_square, [(1, 2)])
+    _goes_on(any_pool)
+
+
+# ---- what can not be pickled
+
+
+class Unpicklable:
+    """Can be pickled by nobody."""
+
+    def __reduce__(self) -> Any:
+        raise RuntimeError("keep it here")
+
+    def __call__(self, _: object = None) -> int:
+        return 1
+
+
+CALLS_WITH: list[Callable[[Any, Any], Any]] = [
+    lambda pool, what: pool.apply(len, (what,)),
+    lambda pool, what: pool.apply(dict, (), {"key": what}),
+    lambda pool, what: pool.apply_async(len, (what,)).get(),
+    lambda pool, what: pool.map(len, [what]),
+    lambda pool, what: pool.map_async(len, [[], what], 1).get(),
+    lambda pool, what: pool.starmap(len, [(what,)]),
+    lambda pool, what: list(pool.imap(len, [what])),
+    lambda pool, what: list(pool.imap_unordered(len, [what], 2)),
+    lambda pool, what: pool.apply(what),
+    lambda pool, what: pool.map(what, [1]),
+    lambda pool, what: list(pool.imap(what, [1])),
+]
+
+
+@pytest.mark.parametrize("call", CALLS_WITH)
+def test_what_can_not_be_pickled_is_that_call_s_error(
+    any_pool: Any, call: Callable[[Any, Any], Any]
+) -> None:
+    with pytest.raises(RuntimeError, match="keep it here"):
+        call(any_pool, Unpicklable())
+    _goes_on(any_pool)
+
+
+@pytest.mark.parametrize("call", CALLS_WITH[:8])
+def test_the_error_speaks_of_the_object(pool: Pool, call: Callable[[Any, Any], Any]) -> None:
+    with pytest.raises((TypeError, pickle.PicklingError), match="generator"):
+        call(pool, (x for x in ()))
+    _goes_on(pool)
+
+
+def test_arguments_are_pickled_before_apply_async_returns(pool: Pool) -> None:
+    items = [1, 2, 3]
+    result = pool.apply_async(sum, (items,))
+    items.append(100)
+    assert result.get() == 6
+    with pytest.raises(RuntimeError, match="keep it here"):
+        pool.apply_async(len, (Unpicklable(),))
+
+
+# ---- at the wrong time, in the wrong place
+
+CALLS: list[Callable[[Any], Any]] = [
+    lambda pool: pool.apply(_square, (1,)),
+    lambda pool: pool.apply_async(_square, (1,)),
+    lambda pool: pool.map(_square, [1]),
+    lambda pool: pool.map(_square, []),
+    lambda pool: pool.map_async(_square, [1]),
+    lambda pool: pool.starmap(_square, [(1,)]),
+    lambda pool: pool.starmap_async(_square, [(1,)]),
+    lambda pool: pool.imap(_square, [1]),
+    lambda pool: pool.imap_unordered(_square, [1]),
+    lambda pool: pool.__enter__(),
+]
+
+
+@pytest.mark.parametrize("end", ["close", "terminate"])
+def test_an_ended_pool_takes_nothing(any_pool: Any, end: str) -> None:
+    getattr(any_pool, end)()
+    for _ in range(2):
+        for call in CALLS:
+            with pytest.raises(ValueError, match="Pool not running"):
+                call(any_pool)
+        any_pool.join()
+
+
+def test_an_input_is_not_touched_by_an_ended_pool(any_pool: Any) -> None:
+    touched: list[int] = []
+    any_pool.close()
+    for method in MAPS:
+        with pytest.raises(ValueError, match="Pool not running"):
+            getattr(any_pool, method)(_square, (touched.append(x) for x in range(3)))
+    assert touched == []
+    any_pool.join()
+
+
+def test_a_running_pool_can_not_be_joined(any_pool: Any) -> None:
+    with pytest.raises(ValueError, match="Pool is still running"):
+        any_pool.join()
+    _goes_on(any_pool)
+
+
+def test_a_pool_belongs_to_the_process_that_made_it(pool: Pool) -> None:
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = []
+        for call in [*CALLS, lambda pool: pool.close(), lambda pool: pool.join()]:
+            try:
+                call(pool)
+                said.append("nothing")
+            except BaseException as error:
+                said.append(f"{type(error).__name__}: {error}")
+        pool.terminate()  # does nothing, lest a with-block in the parent's code fails here
+        os.write(write, "\n".join(said).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        said = pipe.read().splitlines()
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(said) == len(CALLS) + 2
+    for line in said:
+        assert line.startswith("ValueError: this pool belongs to another process")
+    _goes_on(pool)
+
+
+def _use(pool: Any) -> Any:
+    return pool.apply(_square, (1,))
+
+
+def test_a_pool_does_not_travel_to_its_own_tasks(pool: Pool) -> None:
+    with pytest.raises(NotImplementedError, match="cannot be passed between processes"):
+        pool.apply(_use, (pool,))
+    result = pool.map_async(_use, [pool])
+    assert isinstance(error_of(result), NotImplementedError)
+    _goes_on(pool)

@@ -206,19 +206,42 @@ def _broken_input(good: int) -> Iterator[int]:
     raise OSError("the input is torn")
 
 
-@BOTH
+def _until_the_input_ends(results: Any) -> list[int | None]:
+    """All values; None for the input's error."""
+    found: list[int | None] = []
+    while True:
+        try:
+            found.append(next(results))
+        except StopIteration:
+            return found
+        except OSError as error:
+            assert str(error) == "the input is torn"
+            found.append(None)
+
+
 @pytest.mark.parametrize("good", [0, 1, 6, 7, 8, 9])
 @pytest.mark.parametrize("chunksize", [1, 3])
 def test_an_input_that_raises_ends_the_iteration(
-    any_pool: Any, method: str, good: int, chunksize: int
+    any_pool: Any, good: int, chunksize: int
 ) -> None:
-    results = getattr(any_pool, method)(_identity, _broken_input(good), chunksize)
-    found: list[int] = []
-    with pytest.raises(OSError, match="the input is torn"):
-        while True:
-            found.append(next(results))
+    found = _until_the_input_ends(any_pool.imap(_identity, _broken_input(good), chunksize))
     # What was pulled of an unfinished chunk goes with it.
-    assert sorted(found) == list(range(good - good % chunksize))
+    assert found == [*range(good - good % chunksize), None]
+
+
+@pytest.mark.parametrize("good", [0, 1, 7, 9])
+def test_an_input_that_raises_costs_no_results(any_pool: Any, good: int) -> None:
+    found = _until_the_input_ends(any_pool.imap_unordered(_identity, _broken_input(good)))
+    assert found.count(None) == 1
+    assert sorted(x for x in found if x is not None) == list(range(good))
+
+
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_the_input_s_error_comes_last_of_all(pool: Pool, chunksize: int) -> None:
+    results = pool.imap_unordered(_identity, _broken_input(9), chunksize)
+    *found, last = _until_the_input_ends(results)
+    assert last is None
+    assert sorted(x for x in found if x is not None) == list(range(9))
 
 
 @BOTH

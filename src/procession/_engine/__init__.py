@@ -25,6 +25,7 @@ Who does what:
 ``turn``        one thread at a time, and the others do not wait for it
 ``copies``      forked copies of engines: they do nothing
 ``holding``     what a signal handler needs that waits where its thread holds the lock
+``ending``      what a task gets that can not be run any more
 ``policy``      what a worker's end means (pure: a table)
 ``crew``        the workers: started, watched, replaced
 ``supervisor``  the thread that looks after deaths; runs no code of the user's

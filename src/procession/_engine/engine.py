@@ -12,14 +12,22 @@ from typing import Any, NoReturn, Protocol
 
 from procession import _core
 from procession._codec import messages
-from procession._codec.exceptions import decode_exception
 from procession._codec.functions import Sent
 from procession._codec.objects import PROTOCOL, dumps
 from procession._core import Channel
 from procession._engine.attendant import FULL_RING_STEP, STEP, Attendant
 from procession._engine.copies import disable_copies, refuse_copy
 from procession._engine.crew import Crew
-from procession._engine.entries import DEATH, FAILURE, Answer, Death, HeldRecord, Record, Task
+from procession._engine.ending import Cause, completed, end_error
+from procession._engine.entries import (
+    DEATH,
+    FAILURE,
+    Answer,
+    Death,
+    HeldRecord,
+    Record,
+    Task,
+)
 from procession._engine.feeding import Feeder
 from procession._engine.holding import let_go
 from procession._engine.ledger import Ledger
@@ -31,7 +39,6 @@ from procession._engine.supervisor import PATIENCE, Supervisor
 from procession._launch import cpus, exits
 from procession._launch.methods import Child
 from procession._worker.loop import Seat, work
-from procession.errors.pool import InitializerFailed, PoolTerminated
 
 RING_BYTES = 1 << 20
 """Of each ring: room for some ten thousand small tasks or results."""
@@ -110,6 +117,7 @@ class Engine:
                 os.close(bell)
             else:
                 supervisor.run()  # in this thread, unless its own has begun
+                supervisor.wake()
             raise
 
     # ---- submitting
@@ -210,7 +218,7 @@ class Engine:
         """Raise what a pool that takes no more work says."""
         refuse_copy(self)
         if self.state is PoolState.BROKEN:
-            raise self._broken()
+            raise completed(self.end_error())
         raise ValueError("Pool not running")
 
     def send(self, record: Record) -> bool:
@@ -281,7 +289,7 @@ class Engine:
                 elif kind == messages.READY:
                     self.supervisor.worker_is_ready(last)
                 else:
-                    self.supervisor.initializer_failed(decode_exception(payload))
+                    self.supervisor.initializer_failed(payload)
                 # An interrupt's handler may have come in here, and done it all.
                 if arrivals and arrivals[0] is arrival:
                     arrivals.popleft()
@@ -372,23 +380,15 @@ class Engine:
             self.supervisor.join()
             self.attendant.join()
 
-    def break_pool(self, cause: BaseException | None) -> None:
-        """Nothing can be run any more."""
+    def break_pool(self, cause: Cause) -> None:
+        """Nothing can be run any more; because of an exception, perhaps still encoded."""
         with self.lock:
             if self.state in (PoolState.RUNNING, PoolState.CLOSING):
                 self._broken_by = cause
                 self.state = PoolState.BROKEN
         self.supervisor.wake()
 
-    _broken_by: BaseException | None = None
-
-    def _broken(self) -> InitializerFailed:
-        error = InitializerFailed(
-            "the pool can not start its workers: the initializer raised, or they end before they "
-            "are ready"
-        )
-        error.__cause__ = self._broken_by
-        return error
+    _broken_by: Cause = None
 
     def _look_after_latecomers(self) -> None:
         """Something was submitted about when the state changed: nobody else may look after it."""
@@ -470,9 +470,7 @@ class Engine:
 
     def end_error(self) -> Exception:
         """What those get whose task can not be run any more."""
-        if self.state is PoolState.BROKEN:
-            return self._broken()
-        return PoolTerminated("the pool was terminated before this task was answered")
+        return end_error(self.state, self._broken_by)
 
     def _answer(self, record: Record, answer: Answer) -> None:
         if record.attend is not False:

@@ -10,6 +10,7 @@ from procession._codec import messages
 from procession._codec.exceptions import decode_exception
 from procession._codec.functions import Sent
 from procession._codec.objects import loads, short_repr
+from procession._engine.ending import completed
 from procession._engine.outline import outline_call
 from procession._engine.policy import Held
 from procession.errors.pool import WorkerDied
@@ -52,7 +53,7 @@ def decode(
             error.add_note("(the task's result was pickled, but can not be unpickled here)")
             return False, error
     if kind == FAILURE:
-        return False, payload
+        return False, completed(payload)
     if kind == DEATH:
         return False, WorkerDied(payload.pid, payload.exitcode, *describe(payload.item))
     return False, decode_exception(payload)

@@ -19,7 +19,15 @@ from procession._codec import messages
 from procession._codec.functions import Sent
 from procession._codec.objects import dumps, loads
 from procession._engine.attendant import FULL_RING_STEP, STEP
-from procession._engine.entries import DEATH, FAILURE, Answer, Record, decode, function_name
+from procession._engine.ending import completed
+from procession._engine.entries import (
+    DEATH,
+    FAILURE,
+    Answer,
+    Record,
+    decode,
+    function_name,
+)
 from procession._engine.turn import Turn
 
 if TYPE_CHECKING:
@@ -371,7 +379,7 @@ class StreamJob:
             self.engine.functions.free(self._own)
         error, self._input_error = self._input_error, None
         if error is not None:
-            raise error
+            raise completed(error)
         raise StopIteration from None
 
 

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from procession._engine.crew import Crew, Worker
+from procession._engine.ending import Cause
 from procession._engine.policy import Instruction, PoolState, WorkerEnded, decide
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Supervisor:
         self._poll.register(bell, select.POLLIN)
         self._kill_at: float | None = None
         self._retry_at: float | None = None
-        self.start_failure: BaseException | None = None
+        self.start_failure: Cause = None
         self._thread = threading.Thread(target=self.run, name="procession-supervisor", daemon=True)
         self._turn: dict[None, object] = {}  # of the one thread that supervises
 
@@ -78,8 +79,8 @@ class Supervisor:
             self._false_starts = 0
             self.start_failure = None
 
-    def initializer_failed(self, error: BaseException) -> None:
-        """An initializer raised: it will do so again. Under the engine's lock."""
+    def initializer_failed(self, error: bytes) -> None:
+        """An initializer raised (encoded): it will do so again. Under the engine's lock."""
         self.start_failure = error
         self._patience = 0
 

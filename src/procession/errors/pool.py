@@ -112,6 +112,8 @@ class InitializerFailed(BrokenProcessPool):
     ``__cause__`` is what the initializer raised, where that is known.
     """
 
+    encoded_cause: bytes | None = None  # until somebody asks
+
 
 class PoolTerminated(BrokenProcessPool):
     """The pool was terminated before this task was answered."""
