@@ -38,6 +38,11 @@ def test_objects_of_the_standard_library_work_in_our_processes() -> None:
     assert "MainProcess logged" in ended.stdout
 
 
+def test_errors_of_the_standard_library_are_caught_by_our_names() -> None:
+    ended = same("timeouts.py")
+    assert ended.stdout == "caught True\n"
+
+
 def test_programs_can_patch_what_they_import() -> None:
     ended = same("patches.py")
     assert ended.stdout == "shared_memory registered\nno pool\n1\n"

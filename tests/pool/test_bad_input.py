@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-import procession
 from procession.pool import Pool
 from tests.pool.gates import error_of
 
@@ -43,16 +42,18 @@ def _goes_on(pool: Any) -> None:
         ({"maxtasksperchild": -1}, ValueError),
         ({"maxtasksperchild": "1"}, ValueError),
         ({"maxtasksperchild": 1.5}, ValueError),
-        ({"initargs": 7}, TypeError),
     ],
 )
 def test_no_pool_is_made_of_such_arguments(
     mp: Any, arguments: dict[str, Any], error: type[Exception]
 ) -> None:
-    if "initargs" in arguments and mp is not procession.get_context("fork"):
-        pytest.skip("the standard library's workers find out, again and again")
     with pytest.raises(error):
         mp.Pool(**{"processes": 2, **arguments})
+
+
+def test_initargs_have_to_be_iterable() -> None:
+    with pytest.raises(TypeError, match="not iterable"):
+        Pool(2, initializer=abs, initargs=7)  # type: ignore[arg-type]
 
 
 # ---- arguments of the calls

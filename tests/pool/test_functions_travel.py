@@ -2,8 +2,314 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import operator
+import os
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+
+from procession._codec.functions import KEPT_BY_SENDER, KEPT_BY_WORKER
+from procession.pool import Pool
+from tests.pool.conftest import RunScript
+from tests.pool.gates import Gate
 
 
-def test_a_call_returns_its_value(pool: Any) -> None:
-    assert pool.apply(abs, (-3,)) == 3
+def _add(x: int, y: int) -> int:
+    return x + y
+
+
+@functools.lru_cache
+def _cached(x: int) -> int:
+    return x * x
+
+
+class Scale:
+    """Callable, with a state, and with methods of each kind."""
+
+    factor: ClassVar[int] = 100
+
+    def __init__(self, by: int) -> None:
+        self.by = by
+
+    def __call__(self, x: int) -> int:
+        return x * self.by
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scale) and other.by == self.by
+
+    def __hash__(self) -> int:
+        return hash(self.by)
+
+    def method(self, x: int) -> int:
+        return x * self.by
+
+    @classmethod
+    def of_the_class(cls, x: int) -> int:
+        return x * cls.factor
+
+    @staticmethod
+    def static(x: int) -> int:
+        return x * 1000
+
+
+def _all_ways(pool: Pool, function: Callable[[int], Any], items: range) -> list[list[Any]]:
+    """The results of each kind of call, in order."""
+    unordered = pool.imap_unordered(lambda x: (x, function(x)), items)
+    return [
+        [pool.apply(function, (x,)) for x in items],
+        pool.map(function, items),
+        pool.map(function, items, 1),
+        pool.starmap(function, [(x,) for x in items]),
+        list(pool.imap(function, items)),
+        list(pool.imap(function, items, 3)),
+        [value for _, value in sorted(unordered)],
+    ]
+
+
+def _closure(y: int) -> Callable[[int], int]:
+    def inner(x: int) -> int:
+        return x + y
+
+    return inner
+
+
+FUNCTIONS: list[tuple[str, Callable[[int], Any]]] = [
+    ("lambda", lambda x: x + 1),
+    ("closure", _closure(5)),
+    ("lambda with a default", lambda x, y=3: x * y),
+    ("partial", functools.partial(_add, 7)),
+    ("partial of a lambda", functools.partial(lambda x, y: x - y, 7)),
+    ("bound method", Scale(3).method),
+    ("instance", Scale(4)),
+    ("class method", Scale.of_the_class),
+    ("static method", Scale.static),
+    ("builtin", abs),
+    ("method of a builtin", [10, 20, 30, 40, 50, 60].__getitem__),
+    ("method of a type", int.bit_length),
+    ("class", Scale),
+    ("builtin class", str),
+    ("cached function", _cached),
+    ("attribute getter", operator.attrgetter("real")),
+]
+
+
+@pytest.mark.parametrize("function", [pytest.param(f, id=name) for name, f in FUNCTIONS])
+def test_callables_of_every_kind(pool: Pool, function: Callable[[int], Any]) -> None:
+    items = range(1, 6)
+    expected = [function(x) for x in items]
+    for values in _all_ways(pool, function, items):
+        assert values == expected
+
+
+def test_a_lambda_made_after_the_pool_brings_what_it_needs(pool: Pool) -> None:
+    table = {"a": 1, "b": [2, 3]}
+    assert pool.map(lambda key: table[key], "ab") == [1, [2, 3]]
+    assert pool.apply(lambda: (lambda: _closure(2)(3))()) == 5
+
+
+def test_a_recursive_closure(pool: Pool) -> None:
+    def factorial(n: int) -> int:
+        return n * factorial(n - 1) if n else 1
+
+    assert pool.map(factorial, range(6)) == [1, 1, 2, 6, 24, 120]
+
+
+# ---- what a function captured changes between two calls
+
+
+def test_a_captured_variable_is_as_at_the_call(pool: Pool) -> None:
+    y = 0
+
+    def add(x: int) -> int:
+        return x + y
+
+    for y in range(20):
+        expected = [x + y for x in range(5)]
+        for values in _all_ways(pool, add, range(5)):
+            assert values == expected
+
+
+def test_a_captured_object_is_as_at_the_call(pool: Pool) -> None:
+    offsets: list[int] = []
+
+    def add(x: int) -> int:
+        return x + sum(offsets)
+
+    for count in range(1, 10):
+        offsets.append(count)
+        expected = [x + sum(offsets) for x in range(5)]
+        for values in _all_ways(pool, add, range(5)):
+            assert values == expected
+
+
+def test_a_state_is_as_at_the_call(pool: Pool) -> None:
+    scale = Scale(0)
+    for scale.by in range(10):
+        expected = [x * scale.by for x in range(5)]
+        for function in (scale, scale.method, functools.partial(Scale.method, scale)):
+            for values in _all_ways(pool, function, range(5)):
+                assert values == expected
+
+
+def test_defaults_are_as_at_the_call(pool: Pool) -> None:
+    def add(x: int, y: int = 0) -> int:
+        return x + y
+
+    for y in range(10):
+        add.__defaults__ = (y,)
+        assert pool.map(add, range(5)) == [x + y for x in range(5)]
+        assert pool.apply(add, (1,)) == 1 + y
+
+
+def test_tasks_on_their_way_keep_what_they_were_sent_with(gate: Gate, pool: Pool) -> None:
+    y = 0
+
+    def wait_and_add(x: int) -> int:
+        gate.pass_through()
+        return x + y
+
+    results = []
+    for y in range(50):
+        results.append(pool.apply_async(wait_and_add, (100,)))
+    gate.open(50)
+    assert [result.get() for result in results] == [100 + y for y in range(50)]
+
+
+# ---- many functions
+
+
+def test_more_functions_than_anybody_keeps(pool: Pool) -> None:
+    count = KEPT_BY_WORKER + KEPT_BY_SENDER // 2
+    functions = [lambda x, y=y: x + y for y in range(count)]
+    results = [pool.apply_async(function, (1,)) for function in functions]
+    assert [result.get() for result in results] == [1 + y for y in range(count)]
+    # Those known no longer are sent again.
+    results = [pool.apply_async(function, (2,)) for function in functions]
+    assert [result.get() for result in results] == [2 + y for y in range(count)]
+
+
+def test_many_functions_in_flight_at_once(gate: Gate, pool: Pool) -> None:
+    held = [pool.apply_async(gate.pass_through) for _ in range(2)]
+    count = KEPT_BY_SENDER + 150
+    results = [pool.apply_async(lambda x, y=y: (x, y), (0,)) for y in range(count)]
+    maps = [pool.map_async(lambda x, y=y: x * y, range(3)) for y in range(100)]
+    streams = [pool.imap(lambda x, y=y: x - y, range(3)) for y in range(100)]
+    assert not any(result.ready() for result in results)
+    gate.open(2)
+    assert [result.get() for result in results] == [(0, y) for y in range(count)]
+    assert [result.get() for result in maps] == [[0, y, 2 * y] for y in range(100)]
+    assert [list(stream) for stream in streams] == [[-y, 1 - y, 2 - y] for y in range(100)]
+    assert [result.get() for result in held] == [None, None]
+
+
+def test_functions_of_the_same_code_are_told_apart(pool: Pool) -> None:
+    results = []
+    for y in range(300):
+        # Gone right away: the next one may well get the same id().
+        results.append(pool.apply_async(_closure(y), (1,)))
+    assert [result.get() for result in results] == [1 + y for y in range(300)]
+
+
+# ---- __main__
+
+
+def test_functions_defined_after_the_pool_began(run_script: RunScript) -> None:
+    done = run_script(
+        """
+import procession as mp
+
+def f(x):
+    return x + 1
+
+with mp.Pool(2) as pool:
+    print(pool.map(f, range(3)), pool.apply(f, (1,)))
+
+    def f(x):
+        return x * 100
+
+    print(pool.map(f, range(3)), pool.apply(f, (1,)), list(pool.imap(f, range(3))))
+
+    def later(x):
+        return helper(x)
+
+    def helper(x):
+        return -x
+
+    print(pool.map(later, range(3)), pool.starmap(later, [(1,)]), list(pool.imap(later, [4], 2)))
+
+    class Point:
+        def __init__(self, x):
+            self.x = x
+        def norm(self):
+            return abs(self.x)
+
+    print(pool.map(Point.norm, [Point(-1), Point(2)]), pool.apply(Point(-5).norm))
+    print([point.x for point in pool.map(Point, range(3))])
+pool.join()
+"""
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "[1, 2, 3] 2",
+        "[0, 100, 200] 100 [0, 100, 200]",
+        "[0, -1, -2] [-1] [-4]",
+        "[1, 2] 5",
+        "[0, 1, 2]",
+    ]
+
+
+def test_globals_of_main_as_they_are_at_the_call(run_script: RunScript) -> None:
+    done = run_script(
+        """
+import procession as mp
+
+with mp.Pool(2) as pool:
+    base = 1
+    f = lambda x: x + base
+    for base in (10, 20, 30):
+        print(pool.apply(f, (1,)), pool.map(f, [2, 3]), list(pool.imap(f, [4])))
+pool.join()
+"""
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"{1 + base} {[2 + base, 3 + base]} {[4 + base]}" for base in (10, 20, 30)
+    ]
+
+
+# ---- what comes back
+
+
+def test_functions_and_local_classes_come_back(pool: Pool) -> None:
+    def make(y: int) -> Any:
+        class Local:
+            def __init__(self) -> None:
+                self.y = y
+
+        return Local(), lambda x: x + y
+
+    local, function = pool.apply(make, (4,))
+    assert local.y == 4
+    assert function(3) == 7
+    assert pool.apply(lambda f: f(10), (function,)) == 14
+
+
+def test_a_cache_is_each_worker_s_own() -> None:
+    with Pool(1) as pool:
+        assert pool.map(_cached, [3, 3, 3]) == [9, 9, 9]
+        assert pool.apply(_cached.cache_info).hits >= 2
+    pool.join()
+    assert _cached.cache_info().hits == 0
+
+
+def test_state_that_a_task_changes_stays_in_the_worker(pool: Pool) -> None:
+    counter = {"calls": 0}
+
+    def count(_: int) -> int:
+        counter["calls"] += 1
+        return os.getpid()
+
+    assert os.getpid() not in pool.map(count, range(10))
+    assert counter == {"calls": 0}

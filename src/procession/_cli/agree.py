@@ -4,7 +4,7 @@ Its modules, kept under ``procession._stdlib``, are adjusted when they are loade
 
 - Both know the same current and parent process, whichever of them started it, and count the
   processes together; so names in log records, authentication keys and names of semaphores match.
-- One start method is in force for both.
+- One start method is in force for both; and an error of the one is an error of the other.
 - Interpreters that it starts (spawn, forkserver) have our package in its place, too.
 - At the end of a process that it started, children of ours are ended as well.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from procession import context, process
+from procession import context, errors, process
 from procession._launch import exits, methods
 
 _PREPARE = "from procession._cli import standin; standin.install(); "
@@ -60,6 +60,9 @@ def _adjust_process(stdlib: Any) -> None:
 
 def _adjust_context(stdlib: Any) -> None:
     base, default = stdlib.BaseContext, stdlib.DefaultContext
+    for name in errors.__all__:  # what it raises is what the program's names catch
+        setattr(stdlib, name, getattr(errors, name))
+        setattr(base, name, getattr(errors, name))
 
     def get_context(self: Any, method: str | None = None) -> Any:
         return base.get_context(self, methods.settle() if method is None else method)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -93,11 +94,12 @@ class Engine:
         initargs = tuple(initargs)
 
         def start(seat: int, known: Callable[[Child], object]) -> None:
-            about = Seat(self.channel, seat, initializer, initargs, max_tasks)
+            about = Seat(self.channel, seat, initializer, initargs, max_tasks, mask)
             launch(lambda: work(about), known=known)
 
         crew = Crew(workers, start)
         supervisor: Supervisor | None = None
+        mask = frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         bell = os.eventfd(0)
         try:
             # A core is spare for the waiting thread while fewer tasks run than there are cores.
@@ -108,9 +110,15 @@ class Engine:
             supervisor = self.supervisor
             self._exit = exits.register_exit(self.terminate, priority=EXIT_PRIORITY)
             disable_copies(self)
-            for seat in range(workers):
-                crew.hire(seat)
-            supervisor.start()
+            try:
+                # All signals are held back while workers start, and for ever in the supervisor,
+                # which starts more of them: the main thread gets them all.
+                signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+                for seat in range(workers):
+                    crew.hire(seat)
+                supervisor.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         except BaseException:
             self.state = PoolState.TERMINATING
             if supervisor is None:

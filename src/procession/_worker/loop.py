@@ -22,6 +22,7 @@ class Seat(NamedTuple):
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
     max_tasks: int | None
+    signal_mask: frozenset[int]
 
 
 def _leave_interrupts_to_the_parent() -> None:
@@ -42,6 +43,8 @@ def work(seat: Seat) -> int:
     channel = seat.channel
     gc.freeze()  # the parent's garbage is not ours to collect, and its pages stay shared
     _leave_interrupts_to_the_parent()
+    # Only now: an interrupt before would have been one of ours.
+    signal.pthread_sigmask(signal.SIG_SETMASK, seat.signal_mask)
     _core.join()
     channel.sit(seat.number)
     if seat.initializer is not None:
