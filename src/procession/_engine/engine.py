@@ -316,10 +316,7 @@ class Engine:
         return got
 
     def wait(self, entry: Task | MapJob, timeout: float | None = None) -> bool:
-        """Wait until the entry is answered; False when time is up.
-
-        Whoever waits collects, for all.
-        """
+        """Wait until the entry is answered, and collect for all; False when time is up."""
         if self.lock._is_owned():  # type: ignore[attr-defined]
             with let_go(self.lock):  # a signal handler waits
                 return self._wait(entry, timeout)
