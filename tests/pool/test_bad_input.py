@@ -20,6 +20,10 @@ def _square(x: int) -> int:
 MAPS = ["map", "map_async", "starmap", "starmap_async", "imap", "imap_unordered"]
 
 
+def _nothing() -> Iterator[int]:
+    yield from ()
+
+
 def _goes_on(pool: Any) -> None:
     assert pool.apply(_square, (3,)) == 9
     assert pool.map(_square, range(20)) == [x * x for x in range(20)]
@@ -189,7 +193,7 @@ def test_what_can_not_be_pickled_is_that_call_s_error(
 @pytest.mark.parametrize("call", CALLS_WITH[:8])
 def test_the_error_speaks_of_the_object(pool: Pool, call: Callable[[Any, Any], Any]) -> None:
     with pytest.raises((TypeError, pickle.PicklingError), match="generator"):
-        call(pool, (x for x in ()))
+        call(pool, _nothing())
     _goes_on(pool)
 
 
@@ -229,11 +233,16 @@ def test_an_ended_pool_takes_nothing(any_pool: Any, end: str) -> None:
 
 
 def test_an_input_is_not_touched_by_an_ended_pool(any_pool: Any) -> None:
-    touched: list[int] = []
+    touched: list[str] = []
+
+    def items() -> Iterator[int]:
+        touched.append("begun")
+        yield 1
+
     any_pool.close()
     for method in MAPS:
         with pytest.raises(ValueError, match="Pool not running"):
-            getattr(any_pool, method)(_square, (touched.append(x) for x in range(3)))
+            getattr(any_pool, method)(_square, items())
     assert touched == []
     any_pool.join()
 
@@ -249,7 +258,7 @@ def test_a_pool_belongs_to_the_process_that_made_it(pool: Pool) -> None:
     child = os.fork()
     if child == 0:
         said = []
-        for call in [*CALLS, lambda pool: pool.close(), lambda pool: pool.join()]:
+        for call in [*CALLS, Pool.close, Pool.join]:
             try:
                 call(pool)
                 said.append("nothing")

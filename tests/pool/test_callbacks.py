@@ -76,7 +76,9 @@ def test_only_the_callback_that_fits_is_called(any_pool: Any) -> None:
     errors: list[Any] = []
     values: list[Any] = []
     assert any_pool.apply_async(_square, (2,), error_callback=errors.append).get() == 4
-    assert type(error_of(any_pool.apply_async(_refuse, (2,), callback=values.append))) is LookupError
+    assert (
+        type(error_of(any_pool.apply_async(_refuse, (2,), callback=values.append))) is LookupError
+    )
     assert errors == values == []
 
 

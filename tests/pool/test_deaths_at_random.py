@@ -83,7 +83,7 @@ def test_imap_under_a_killer() -> None:
 def test_maps_under_a_killer() -> None:
     pool = Pool(4)
     whole = 0
-    items = []
+    items: Any = []
     with Killer(pool, seed=3):
         while whole < 10 or not items:
             try:
@@ -141,7 +141,7 @@ def test_all_kinds_of_calls_under_a_killer(seed: int) -> None:
                 got = [whole] * count if isinstance(whole, WorkerDied) else whole
             else:
                 chunksize = choice.randrange(1, 10)
-                items = ((x, data) for x in range(count))
+                items: Any = ((x, data) for x in range(count))
                 stream = getattr(pool, kind)(_echo, items, chunksize)
                 got = [_outcome(stream.next) for _ in range(count)]
                 with pytest.raises(StopIteration):

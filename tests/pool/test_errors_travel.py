@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -66,8 +66,12 @@ def _odd_fails(x: int) -> int:
     return x
 
 
+def _nothing() -> Iterator[int]:
+    yield from ()
+
+
 def _give(what: str) -> Any:
-    return {"lock": threading.Lock(), "generator": (x for x in ()), "stubborn": Stubborn()}[what]
+    return {"lock": threading.Lock(), "generator": iter(_nothing()), "stubborn": Stubborn()}[what]
 
 
 CALLS: list[tuple[str, Callable[[Any, Any, Any], Any]]] = [
@@ -154,7 +158,7 @@ def test_the_encoding_error_tells_both_sides(pool: Pool) -> None:
 
 
 def test_in_a_chunk_only_the_item_that_can_not_be_pickled_fails(pool: Pool) -> None:
-    results = pool.imap(lambda x: x if x != 2 else (y for y in ()), range(5), 5)
+    results = pool.imap(lambda x: x if x != 2 else _nothing(), range(5), 5)
     found: list[Any] = []
     for _ in range(5):
         try:
@@ -220,7 +224,7 @@ def test_builtin_exceptions_keep_what_they_say(any_pool: Any, error: BaseExcepti
         found = error_of(result)
         assert type(found) is type(error)
         assert (found.args, str(found)) == (error.args, str(error))
-        if isinstance(error, OSError):
+        if isinstance(found, OSError):
             assert (found.errno, found.filename) == (2, "name")
 
 

@@ -6,12 +6,13 @@ import functools
 import operator
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from procession._codec.functions import KEPT_BY_SENDER, KEPT_BY_WORKER
-from procession.pool import Pool
+from procession.pool import AsyncResult, Pool
 from tests.pool.conftest import RunScript
 from tests.pool.gates import Gate
 
@@ -75,10 +76,14 @@ def _closure(y: int) -> Callable[[int], int]:
     return inner
 
 
+def _lambda_with_default(y: int) -> Callable[[int], int]:
+    return lambda x, y=y: x * y  # type: ignore[misc]
+
+
 FUNCTIONS: list[tuple[str, Callable[[int], Any]]] = [
     ("lambda", lambda x: x + 1),
     ("closure", _closure(5)),
-    ("lambda with a default", lambda x, y=3: x * y),
+    ("lambda with a default", _lambda_with_default(3)),
     ("partial", functools.partial(_add, 7)),
     ("partial of a lambda", functools.partial(lambda x, y: x - y, 7)),
     ("bound method", Scale(3).method),
@@ -106,7 +111,7 @@ def test_callables_of_every_kind(pool: Pool, function: Callable[[int], Any]) -> 
 def test_a_lambda_made_after_the_pool_brings_what_it_needs(pool: Pool) -> None:
     table = {"a": 1, "b": [2, 3]}
     assert pool.map(lambda key: table[key], "ab") == [1, [2, 3]]
-    assert pool.apply(lambda: (lambda: _closure(2)(3))()) == 5
+    assert pool.apply(lambda: [_closure(y)(3) for y in range(3)]) == [3, 4, 5]
 
 
 def test_a_recursive_closure(pool: Pool) -> None:
@@ -170,9 +175,12 @@ def test_tasks_on_their_way_keep_what_they_were_sent_with(gate: Gate, pool: Pool
         gate.pass_through()
         return x + y
 
-    results = []
-    for y in range(50):
-        results.append(pool.apply_async(wait_and_add, (100,)))
+    def submit(now: int) -> AsyncResult:
+        nonlocal y
+        y = now
+        return pool.apply_async(wait_and_add, (100,))
+
+    results = [submit(now) for now in range(50)]
     gate.open(50)
     assert [result.get() for result in results] == [100 + y for y in range(50)]
 
@@ -182,7 +190,7 @@ def test_tasks_on_their_way_keep_what_they_were_sent_with(gate: Gate, pool: Pool
 
 def test_more_functions_than_anybody_keeps(pool: Pool) -> None:
     count = KEPT_BY_WORKER + KEPT_BY_SENDER // 2
-    functions = [lambda x, y=y: x + y for y in range(count)]
+    functions = [_closure(y) for y in range(count)]
     results = [pool.apply_async(function, (1,)) for function in functions]
     assert [result.get() for result in results] == [1 + y for y in range(count)]
     # Those known no longer are sent again.
@@ -193,29 +201,28 @@ def test_more_functions_than_anybody_keeps(pool: Pool) -> None:
 def test_many_functions_in_flight_at_once(gate: Gate, pool: Pool) -> None:
     held = [pool.apply_async(gate.pass_through) for _ in range(2)]
     count = KEPT_BY_SENDER + 150
-    results = [pool.apply_async(lambda x, y=y: (x, y), (0,)) for y in range(count)]
-    maps = [pool.map_async(lambda x, y=y: x * y, range(3)) for y in range(100)]
-    streams = [pool.imap(lambda x, y=y: x - y, range(3)) for y in range(100)]
+    results = [pool.apply_async(_closure(y), (0,)) for y in range(count)]
+    maps = [pool.map_async(_lambda_with_default(y), range(3)) for y in range(100)]
+    streams = [pool.imap(_closure(-y), range(3)) for y in range(100)]
     assert not any(result.ready() for result in results)
     gate.open(2)
-    assert [result.get() for result in results] == [(0, y) for y in range(count)]
+    assert [result.get() for result in results] == list(range(count))
     assert [result.get() for result in maps] == [[0, y, 2 * y] for y in range(100)]
     assert [list(stream) for stream in streams] == [[-y, 1 - y, 2 - y] for y in range(100)]
     assert [result.get() for result in held] == [None, None]
 
 
 def test_functions_of_the_same_code_are_told_apart(pool: Pool) -> None:
-    results = []
-    for y in range(300):
-        # Gone right away: the next one may well get the same id().
-        results.append(pool.apply_async(_closure(y), (1,)))
+    # Each is gone right away: the next one may well get the same id().
+    results = [pool.apply_async(_closure(y), (1,)) for y in range(300)]
     assert [result.get() for result in results] == [1 + y for y in range(300)]
 
 
 # ---- __main__
 
 
-def test_functions_defined_after_the_pool_began(run_script: RunScript) -> None:
+def test_functions_defined_after_the_pool_began(run_script: RunScript, tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
     done = run_script(
         """
 import procession as mp
@@ -242,11 +249,14 @@ with mp.Pool(2) as pool:
     class Point:
         def __init__(self, x):
             self.x = x
-        def norm(self):
-            return abs(self.x)
 
-    print(pool.map(Point.norm, [Point(-1), Point(2)]), pool.apply(Point(-5).norm))
-    print([point.x for point in pool.map(Point, range(3))])
+    points = pool.map(Point, range(3))
+    print([point.x for point in points], {type(point) is Point for point in points})
+    try:
+        pool.apply(abs, (Point(1),))
+    except AttributeError as error:
+        print(error)
+    print(pool.apply(f, (2,)))
 pool.join()
 """
     )
@@ -255,8 +265,10 @@ pool.join()
         "[1, 2, 3] 2",
         "[0, 100, 200] 100 [0, 100, 200]",
         "[0, -1, -2] [-1] [-4]",
-        "[1, 2] 5",
-        "[0, 1, 2]",
+        "[0, 1, 2] {True}",
+        # As an argument it goes by its name, which the workers do not know.
+        f"Can't get attribute 'Point' on <module '__main__' from {str(path)!r}>",
+        "200",
     ]
 
 

@@ -173,9 +173,7 @@ def test_iteration_goes_on_behind_an_error(pool: Pool, method: str, chunksize: i
 @BOTH
 def test_without_chunks_errors_are_as_in_the_library(any_pool: Any, method: str) -> None:
     found = _outcomes(getattr(any_pool, method)(_refuse_sevenths, range(20)))
-    assert sorted(x for x in found if isinstance(x, int)) == [
-        x for x in range(20) if x % 7 != 3
-    ]
+    assert sorted(x for x in found if isinstance(x, int)) == [x for x in range(20) if x % 7 != 3]
     assert sum(isinstance(x, LookupError) for x in found) == 3
 
 
@@ -194,10 +192,9 @@ def test_an_item_that_can_not_be_pickled_fails_in_its_turn(pool: Pool, chunksize
         try:
             found.append(next(results))
         except TypeError as error:
-            assert str(error) == "not this one"
-            found.append("error")
+            found.append(str(error))
     lost = {3} if chunksize == 1 else {2, 3}  # it is the chunk that can not be pickled
-    assert found == ["error" if x in lost else x for x in range(6)]
+    assert found == ["not this one" if x in lost else x for x in range(6)]
     assert list(results) == []
 
 
@@ -214,16 +211,13 @@ def _until_the_input_ends(results: Any) -> list[int | None]:
             found.append(next(results))
         except StopIteration:
             return found
-        except OSError as error:
-            assert str(error) == "the input is torn"
+        except OSError:
             found.append(None)
 
 
 @pytest.mark.parametrize("good", [0, 1, 6, 7, 8, 9])
 @pytest.mark.parametrize("chunksize", [1, 3])
-def test_an_input_that_raises_ends_the_iteration(
-    any_pool: Any, good: int, chunksize: int
-) -> None:
+def test_an_input_that_raises_ends_the_iteration(any_pool: Any, good: int, chunksize: int) -> None:
     found = _until_the_input_ends(any_pool.imap(_identity, _broken_input(good), chunksize))
     # What was pulled of an unfinished chunk goes with it.
     assert found == [*range(good - good % chunksize), None]
@@ -399,8 +393,7 @@ def test_threads_that_consume_get_each_error_once(pool: Pool) -> None:
     results = pool.imap(_refuse_sevenths, range(1000))
     found: list[list[Any]] = [[] for _ in range(4)]
     threads = [
-        threading.Thread(target=lambda mine=mine: mine.extend(_outcomes(results)))
-        for mine in found
+        threading.Thread(target=lambda mine=mine: mine.extend(_outcomes(results))) for mine in found
     ]
     for thread in threads:
         thread.start()

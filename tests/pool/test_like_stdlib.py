@@ -66,9 +66,7 @@ def test_arguments_may_be_any_iterable(pool: Pool) -> None:
 
 def test_keywords_of_the_methods_have_the_same_names(any_pool: Any) -> None:
     assert any_pool.apply(func=_add, args=(1,), kwds={"y": 1}) == 11
-    result = any_pool.apply_async(
-        func=_add, args=(1,), kwds={}, callback=None, error_callback=None
-    )
+    result = any_pool.apply_async(func=_add, args=(1,), kwds={}, callback=None, error_callback=None)
     assert result.get(timeout=None) == 1
     assert any_pool.map(func=_square, iterable=[2], chunksize=1) == [4]
     assert any_pool.starmap(func=_add, iterable=[(2,)], chunksize=1) == [2]
@@ -133,12 +131,15 @@ INPUTS: list[tuple[str, Callable[[], Any]]] = [
     ("map object", lambda: map(abs, [-3, 1])),
     ("set", lambda: {3, 1, 2}),
     ("dict", lambda: {"a": 1, "b": 2}),
-    ("view of a dict", lambda: {"a": 1, "b": 2}.items()),
+    ("view of a dict", {"a": 1, "b": 2}.items),
     ("string", lambda: "abc"),
     ("bytes", lambda: b"abc"),
     ("bytearray", lambda: bytearray(b"abc")),
     ("memoryview", lambda: memoryview(b"abc")),
-    ("subclass of list", lambda: type("Reversed", (list,), {"__iter__": list.__reversed__})([1, 2])),
+    (
+        "subclass of list",
+        lambda: type("Reversed", (list,), {"__iter__": list.__reversed__})([1, 2]),
+    ),
 ]
 
 
@@ -246,9 +247,9 @@ def test_our_timeout_is_the_builtin_one_too(gate: Gate, pool: Pool) -> None:
 def test_a_map_result_is_an_async_result(any_pool: Any) -> None:
     module = procession.pool if isinstance(any_pool, Pool) else multiprocessing.pool
     result = any_pool.map_async(_square, [1, 2])
-    assert isinstance(result, module.MapResult)  # type: ignore[attr-defined]
-    assert isinstance(result, module.AsyncResult)  # type: ignore[attr-defined]
-    assert isinstance(any_pool.apply_async(_pid), module.ApplyResult)  # type: ignore[attr-defined]
+    assert isinstance(result, module.MapResult)
+    assert isinstance(result, module.AsyncResult)
+    assert isinstance(any_pool.apply_async(_pid), module.ApplyResult)
     assert result.get() == [1, 4]
     assert issubclass(MapResult, AsyncResult)
 

@@ -136,7 +136,7 @@ def test_many_threads_get_the_same_object(pool: Pool) -> None:
     for _ in range(30):
         result = pool.apply_async(list, (range(3),))
         found: list[Any] = []
-        _in_threads(lambda _, result=result, found=found: found.append(result.get()))
+        _in_threads(lambda _: found.append(result.get()))  # noqa: B023
         assert found == [[0, 1, 2]] * THREADS
 
 
@@ -154,43 +154,40 @@ def test_each_of_many_waiting_threads_gets_its_own(gate: Gate, pool: Pool) -> No
     assert found == {number: number for number in range(THREADS)}
 
 
+@pytest.mark.parametrize("turn", range(8))
 @pytest.mark.parametrize("end", ["close", "terminate"])
-def test_what_is_submitted_while_another_thread_ends_the_pool(end: str) -> None:
+def test_what_is_submitted_while_another_thread_ends_the_pool(end: str, turn: int) -> None:
     """It is refused, or gets its outcome: nobody waits for ever."""
-    for _ in range(10):
-        pool = Pool(2)
-        started = threading.Barrier(THREADS)
-        accepted: list[int] = []
+    pool = Pool(2)
+    started = threading.Barrier(THREADS)
+    called: list[int] = []
 
-        def work(number: int, pool: Pool = pool, started: Any = started) -> None:
-            started.wait()
-            if number == 0:
-                pool.apply(_square, (1,))
-                getattr(pool, end)()
-                return
-            results: list[Any] = []
-            try:
-                while True:
-                    results.append(pool.apply_async(_square, (number,)))
-                    results.append(pool.map_async(_square, [number]))
-                    results.append(pool.apply_async(_square, (number,), callback=accepted.append))
-                    for result in results[-3:]:
-                        result.wait()
-            except ValueError as error:
-                assert str(error) == "Pool not running"  # noqa: PT017
-            for result in results:
-                if end == "close":
-                    assert result.get() in (number**2, [number**2])
-                else:
-                    _has_outcome(result)
+    def work(number: int) -> None:
+        started.wait()
+        if number == 0:
+            _map(pool, turn)
+            getattr(pool, end)()
+            return
+        results: list[Any] = []
 
-        try:
-            _in_threads(work)
-        except PoolTerminated:
-            assert end == "terminate"  # the first thread's own call
-        finally:
-            pool.terminate()
-            pool.join()
+        def submit() -> None:
+            while True:
+                results.append(pool.apply_async(_square, (number,)))
+                results.append(pool.map_async(_square, [number]))
+                results.append(pool.apply_async(_square, (number,), callback=called.append))
+                for result in results[-3:]:
+                    result.wait()
+
+        with pytest.raises(ValueError, match="Pool not running"):
+            submit()
+        for result in results:
+            if end == "close":
+                assert result.get() in (number**2, [number**2])
+            else:
+                _has_outcome(result)
+
+    _in_threads(work)
+    pool.join()
 
 
 def _has_outcome(result: Any) -> None:

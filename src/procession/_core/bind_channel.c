@@ -259,7 +259,7 @@ static PyMethodDef channel_methods[] = {
     METHOD(submit, METH_FASTCALL,
            "submit(entry, open, number, kind, function, code, payload): send a task and enter it "
            "in the dict `open`; entry.block becomes the block that holds a large payload, or 0. "
-           "False, and nothing done, when the ring is full."),
+           "False, and nothing done, when the ring is full or the channel released."),
     METHOD(collect, METH_FASTCALL,
            "collect(open, arrivals): hand out what was answered. An entry of the dict `open` "
            "whose `attend` is not True gets its attribute `answer` set to (kind, payload, "

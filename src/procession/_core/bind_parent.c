@@ -62,9 +62,10 @@ PyObject *channel_submit(Channel *self, PyObject *const *args, Py_ssize_t count)
                         "submit(entry, open, number, kind, function, code, payload)");
         return NULL;
     }
-    if (!channel_is_open(self) || unsigned_argument(args[2], &task) < 0 ||
-        unsigned_argument(args[3], &kind) < 0 || unsigned_argument(args[4], &function) < 0 ||
-        unsigned_argument(args[5], &code) < 0)
+    if (!self->block || self->released)
+        Py_RETURN_FALSE; /* it comes too late */
+    if (unsigned_argument(args[2], &task) < 0 || unsigned_argument(args[3], &kind) < 0 ||
+        unsigned_argument(args[4], &function) < 0 || unsigned_argument(args[5], &code) < 0)
         return NULL;
     struct pcn_arena *arena = family_arena();
     Py_buffer payload;

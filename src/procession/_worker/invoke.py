@@ -65,7 +65,10 @@ class Invoker:
         """A chunk that fails as a whole at its first error."""
         values: list[Any] = []
         calls = map(call, items) if kind == messages.MAP else starmap(call, items)
-        self._channel.run(calls, values)
+        try:
+            self._channel.run(calls, values)
+        except BaseException as error:
+            return messages.ERROR, encode_exception(error, skip_frames=1)
         return encode_value(values)
 
     def _each(self, call: Callable[..., Any], items: Iterable[Any]) -> Answer:
