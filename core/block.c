@@ -195,7 +195,7 @@ enum pcn_status pcn_block_free(struct pcn_arena *arena, pcn_block_id id, bool co
     PCN_FAILPOINT("block.free.locked");
     if (pcn_load_relaxed32(&block->state) != PCN_BLOCK_FREE) {
         put_free(arena, block, id);
-        if (cold)
+        if (cold || block->capacity > PCN_WARM_LIMIT)
             return_pages(arena, block);
     }
     unlock_heap(arena);

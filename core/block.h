@@ -13,7 +13,10 @@ typedef uint32_t pcn_block_id;
 enum pcn_status pcn_block_allocate(struct pcn_arena *arena, uint64_t length, pcn_block_id *id,
                                    bool wait);
 
-/* Free it, whoever owns it. `cold`: give its pages back at once. */
+/* A free block up to this size keeps its pages, for the next one; a larger one gives them back. */
+#define PCN_WARM_LIMIT (64ull << 20)
+
+/* Free it, whoever owns it. `cold`: give its pages back at once, whatever its size. */
 enum pcn_status pcn_block_free(struct pcn_arena *arena, pcn_block_id id, bool cold, bool wait);
 
 /* Hand an owned block to `receiver`, which must not be swept while the sender lives: its

@@ -198,6 +198,8 @@ class Pool:
             ValueError: the pool is closed.
             Exception: what pickle says of arguments that can not be pickled.
         """
+        if callback is not None or error_callback is not None:
+            _require_callable(callback, error_callback)
         result = AsyncResult(self, func, callback, error_callback)
         self._engine.submit(result, tuple(args), dict(kwds))
         return result
@@ -275,6 +277,7 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None,
     ) -> MapResult:
         self._check_running()
+        _require_callable(callback, error_callback)
         items, size = _sequence(iterable), _chunk_size(chunksize)
         if items is iterable and isinstance(items, list):
             items = items[:]  # the caller may change his while we are at it
@@ -373,6 +376,12 @@ def _sequence(iterable: Iterable[Any]) -> Sequence[Any]:
 
 def _is_positive_int(value: object) -> bool:
     return isinstance(value, int) and value > 0
+
+
+def _require_callable(*callbacks: object) -> None:
+    for callback in callbacks:
+        if callback is not None and not callable(callback):
+            raise TypeError(f"a callback must be callable, not {callback!r}")
 
 
 def _chunk_size(chunksize: int | None) -> int | None:

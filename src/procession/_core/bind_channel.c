@@ -10,7 +10,7 @@ int channel_is_open(const Channel *self)
 {
     if (self->block && !self->released)
         return 1;
-    PyErr_SetString(PyExc_ValueError, "this channel has been released");
+    PyErr_SetString(PyExc_ValueError, "Pool not running"); /* as the standard library's */
     return 0;
 }
 
@@ -188,7 +188,9 @@ static PyObject *channel_publish(Channel *self, PyObject *bytes)
     if (status != PCN_OK)
         return raise_status(status);
     /* Noted here: an interrupt may come in before Python code can note what we return. */
-    PyObject *number = PyLong_FromUnsignedLong(block);
+    PyObject *number = NULL;
+    if (channel_is_open(self)) /* it may have been released meanwhile */
+        number = PyLong_FromUnsignedLong(block);
     if (!number || PyDict_SetItem(self->published, number, Py_None) < 0) {
         Py_CLEAR(number);
         pcn_block_free(arena, block, false, true);

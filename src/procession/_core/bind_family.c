@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "block.h"
@@ -18,6 +19,8 @@
 static struct pcn_arena arena = {.fd = -1};
 static pcn_token parent;
 static bool fork_handler_set;
+static dev_t device; /* of the arena's memory file: programs close descriptors that they */
+static ino_t inode;  /* do not know (to become a daemon), and the number is another's then */
 
 static void after_fork_in_child(void)
 {
@@ -26,10 +29,22 @@ static void after_fork_in_child(void)
     arena.me = 0;
 }
 
+static bool has_descriptor(void)
+{
+    struct stat about;
+    return fstat(arena.fd, &about) == 0 && about.st_dev == device && about.st_ino == inode;
+}
+
 PyObject *raise_status(enum pcn_status status)
 {
     switch (status) {
     case PCN_NO_MEMORY:
+        if (arena.base && !has_descriptor()) {
+            PyErr_SetString(PyExc_OSError, "this program closed the shared arena's descriptor "
+                            "(os.closerange()?): close what you do not know before the first use "
+                            "of a pool, or use pools in a child that closes it");
+            break;
+        }
         PyErr_Format(PyExc_MemoryError, "the shared arena can not grow: %s; free memory, or "
                      "send less at once", strerror(errno));
         break;
@@ -62,13 +77,31 @@ int timeout_argument(PyObject *argument, uint64_t *nanoseconds)
     return 0;
 }
 
+/* An arena whose descriptor is gone can not grow: a process that did not join it yet makes its
+ * own. (One that did may hold things in it.) */
+static enum pcn_status create(void)
+{
+    if (arena.base) {
+        arena.fd = -1;
+        pcn_arena_detach(&arena);
+    }
+    parent = 0;
+    enum pcn_status status = pcn_arena_create(&arena, ARENA_RESERVE);
+    struct stat about;
+    if (status == PCN_OK && fstat(arena.fd, &about) == 0) {
+        device = about.st_dev;
+        inode = about.st_ino;
+    }
+    return status;
+}
+
 struct pcn_arena *family_arena(void)
 {
     if (arena.me != 0)
         return &arena;
     enum pcn_status status = PCN_OK;
-    if (!arena.base)
-        status = pcn_arena_create(&arena, ARENA_RESERVE);
+    if (!arena.base || !has_descriptor())
+        status = create();
     if (status == PCN_OK && !fork_handler_set) {
         if (pthread_atfork(NULL, NULL, after_fork_in_child) != 0)
             status = PCN_NO_MEMORY;

@@ -367,8 +367,8 @@ PyObject *channel_wake(Channel *self, PyObject *entry)
 PyObject *channel_close(Channel *self, PyObject *ignored)
 {
     (void)ignored;
-    if (!channel_is_open(self))
-        return NULL;
+    if (!self->block || self->released)
+        Py_RETURN_NONE;
     pcn_channel_close(self->channel);
     Py_RETURN_NONE;
 }

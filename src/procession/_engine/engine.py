@@ -493,6 +493,7 @@ class Engine:
             self.attendant.stop()
             self.functions.free_all()
             self.channel.release()
+            _core.trim()  # what was large, and is kept warm for the next, may never be wanted again
             self.fail_all()  # what came in at the last moment
             if self._exit is not None:
                 self._exit.cancel()

@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING
 from procession._engine.crew import Crew, Worker
 from procession._engine.ending import Cause
 from procession._engine.policy import Instruction, PoolState, WorkerEnded, decide
+from procession.errors.pool import describe_exit
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
+    from procession._launch.methods import Child
 
-STEP = 5.0
-"""Seconds after which it looks around in any case."""
+STEP = 0.5
+"""Seconds after which it looks around in any case. A pool that was dropped with a task on its way
+is kept by that task until somebody collects, and nobody else does."""
 
 RETRY = 0.1
 """Seconds until a worker that could not be started is tried again."""
@@ -169,7 +172,7 @@ class Supervisor:
                 engine.send_again(held)
         self._crew.dismiss(worker)
         if Instruction.BREAK_POOL in instructions:
-            engine.break_pool(self.start_failure)
+            engine.break_pool(self.start_failure or _false_start(child))
         elif Instruction.REPLACE_WORKER in instructions:
             self._hire(worker.seat)
 
@@ -186,3 +189,8 @@ class Supervisor:
             return
         with contextlib.suppress(ValueError):
             self._poll.register(worker.child.sentinel, select.POLLIN)
+
+
+def _false_start(child: Child) -> RuntimeError:
+    how = describe_exit(child.poll())
+    return RuntimeError(f"worker {child.pid} ended before it was ready: {how}")
