@@ -54,7 +54,7 @@ def at_a_terminal(tmp_path: Path) -> Callable[..., tuple[int, str]]:
         try:
             program = subprocess.Popen(
                 [sys.executable, "-c", _AS_LEADER, str(path)],
-                env=script_environment(),
+                env=script_environment(PYTHON_COLORS="0"),
                 stdin=its,
                 stdout=its,
                 stderr=its,

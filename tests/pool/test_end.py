@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -299,3 +300,36 @@ def test_many_threads_work_while_the_pool_is_terminated(calls: int) -> None:
             thread.join()
         assert len(errors) == 3
         assert {type(error) for error in errors} <= {PoolTerminated, ValueError}
+
+
+@pytest.mark.parametrize("end", ["close", "terminate"])
+@pytest.mark.parametrize("method", ["imap", "imap_unordered"])
+def test_many_threads_iterate_while_the_pool_ends(end: str, method: str) -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns at every opportunity
+    try:
+        for _ in range(15):
+            pool = Pool(2)
+            streams = [getattr(pool, method)(_square, iter(range(150)), 2) for _ in range(4)]
+            found: list[list[int]] = [[] for _ in streams]
+            threads = [
+                threading.Thread(target=_collect_until_ended, args=pair)
+                for pair in zip(streams, found, strict=True)
+            ]
+            for thread in threads:
+                thread.start()
+            getattr(pool, end)()
+            pool.join()
+            for thread in threads:
+                thread.join()
+            for values in found:
+                assert set(values) <= {x * x for x in range(150)}
+                assert len(values) == len(set(values))
+                assert end == "terminate" or len(values) == 150
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def _collect_until_ended(stream: Iterator[int], values: list[int]) -> None:
+    with contextlib.suppress(PoolTerminated):
+        values.extend(stream)

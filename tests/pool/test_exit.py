@@ -244,6 +244,7 @@ child = Process(target=lambda: print(uses()))
 child.start()
 child.join()
 print(child.exitcode)
+warnings.simplefilter("ignore")  # of newer Pythons: this process has threads
 pid = os.fork()
 if pid == 0:
     print(uses(), flush=True)

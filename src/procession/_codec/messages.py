@@ -10,6 +10,7 @@ CARRIED_CALL: Final = 1  # (function, args, kwds): a callable with a state of it
 MAP: Final = 2  # a sequence of arguments; stop at the first error
 STARMAP: Final = 3  # a sequence of argument tuples; stop at the first error
 EACH: Final = 4  # a sequence of arguments; an outcome for each
+CALL_ONE: Final = 5  # the one argument of the numbered function
 
 # Result ring: what came of it.
 VALUE: Final = 0  # the pickled value, or list of values of a chunk

@@ -148,7 +148,7 @@ static int answer_entry(const Channel *self, const struct pcn_message *message, 
 
 /* One result to its entry. 1: it got its answer; 0: it goes to arrivals, or nobody wants it. */
 static int hand_out(const Channel *self, const struct pcn_message *message, PyObject *payload,
-                    PyObject *open, PyObject *arrivals)
+                    PyObject *open, PyObject *arrivals, PyObject **dropped)
 {
     if (message->task == 0)
         return append_arrival(self, arrivals, Py_None, message->kind, payload, message->worker);
@@ -163,6 +163,12 @@ static int hand_out(const Channel *self, const struct pcn_message *message, PyOb
     Py_DECREF(number);
     if (outcome == 0)
         outcome = answer_entry(self, message, payload, entry, arrivals);
+    if (Py_REFCNT(entry) == 1) { /* nobody wants it any more; its finalizers run later */
+        if (!*dropped)
+            *dropped = PyList_New(0);
+        if (!*dropped || PyList_Append(*dropped, entry) < 0)
+            outcome = -1;
+    }
     Py_DECREF(entry);
     return outcome;
 }
@@ -185,15 +191,28 @@ void wake_all_waiters(Channel *self)
         tell(self, waiter, RETURN);
 }
 
-/* Wake those, but `me`, whose entry has its answer. */
+/* Wake those, but `me`, whose entry has its answer. Asking an entry may run Python code, and
+ * so other threads: they come and go meanwhile. */
 static void wake_answered(Channel *self, const struct waiter *me)
 {
-    for (struct waiter *waiter = self->waiters; waiter; waiter = waiter->next) {
-        if (waiter != me && has_answer(self, waiter->entry) != 0) {
-            PyErr_Clear();
-            tell(self, waiter, LOOK_AGAIN);
+    PyObject *entries = PyList_New(0);
+    for (struct waiter *waiter = self->waiters; entries && waiter; waiter = waiter->next) {
+        if (waiter != me && PyList_Append(entries, waiter->entry) < 0)
+            Py_CLEAR(entries);
+    }
+    for (Py_ssize_t at = 0; entries && at < PyList_Size(entries); at++) {
+        PyObject *entry = PyList_GetItem(entries, at);
+        if (has_answer(self, entry) == 0)
+            continue;
+        PyErr_Clear();
+        for (struct waiter *waiter = self->waiters; waiter; waiter = waiter->next) {
+            if (waiter->entry == entry && waiter != me && !self->released)
+                tell(self, waiter, LOOK_AGAIN);
         }
     }
+    if (!entries)
+        PyErr_Clear(); /* no memory: they look by themselves, after a while */
+    Py_XDECREF(entries);
 }
 
 static PyObject *payload_of(struct pcn_arena *arena, struct pcn_message *message,
@@ -207,7 +226,8 @@ static PyObject *payload_of(struct pcn_arena *arena, struct pcn_message *message
     return bytes;
 }
 
-/* Hand out all that is in the ring now; with the GIL held throughout. */
+/* Hand out all that is in the ring now; no Python code runs before that is done. To be called
+ * between channel_enter() and channel_leave(), for then some does. */
 static int collect(Channel *self, PyObject *open, PyObject *arrivals, const struct waiter *me)
 {
     struct pcn_arena *arena = family_arena();
@@ -216,6 +236,7 @@ static int collect(Channel *self, PyObject *open, PyObject *arrivals, const stru
     int failed = 0;
     bool answered = false;
     uint64_t used;
+    PyObject *dropped = NULL;
     /* A collection now could run somebody's finalizer, and that come in here again. */
     int collects_garbage = PyGC_Disable();
     while (!failed && pcn_channel_collect(arena, self->channel, self->scratch, COLLECT_ROOM,
@@ -225,7 +246,7 @@ static int collect(Channel *self, PyObject *open, PyObject *arrivals, const stru
             memcpy(&message, self->scratch + at, sizeof message);
             uint64_t length = sizeof message + (message.block ? 0 : message.length);
             PyObject *payload = payload_of(arena, &message, self->scratch + at + sizeof message);
-            int outcome = payload ? hand_out(self, &message, payload, open, arrivals) : -1;
+            int outcome = payload ? hand_out(self, &message, payload, open, arrivals, &dropped) : -1;
             Py_XDECREF(payload);
             failed |= outcome < 0;
             answered |= outcome > 0;
@@ -234,6 +255,10 @@ static int collect(Channel *self, PyObject *open, PyObject *arrivals, const stru
     }
     if (collects_garbage)
         PyGC_Enable();
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    Py_XDECREF(dropped);
+    PyErr_Restore(type, value, trace);
     if (answered && self->waiters && (self->waiters != me || me->next))
         wake_answered(self, me);
     return failed ? -1 : 0;
@@ -247,7 +272,10 @@ PyObject *channel_collect(Channel *self, PyObject *const *args, Py_ssize_t count
     }
     if (!self->block || self->released)
         Py_RETURN_NONE; /* all entries got their answers before */
-    if (collect(self, args[0], args[1], NULL) < 0)
+    channel_enter(self);
+    int failed = collect(self, args[0], args[1], NULL);
+    channel_leave(self);
+    if (failed)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -284,14 +312,12 @@ static void sleep_once(Channel *self, struct waiter *me, uint32_t pokes, uint64_
 {
     uint64_t step = left < STEP_NS ? left : STEP_NS;
     bool leads = self->waiters == me;
-    channel_enter(self);
     Py_BEGIN_ALLOW_THREADS
     if (leads)
         pcn_channel_wait_news(self->channel, pokes, step);
     else
         pcn_futex_wait(&me->word, 0, step);
     Py_END_ALLOW_THREADS
-    channel_leave(self);
 }
 
 static PyObject *wait_for(Channel *self, struct waiter *me, PyObject *open, PyObject *arrivals,
@@ -313,7 +339,7 @@ static PyObject *wait_for(Channel *self, struct waiter *me, PyObject *open, PyOb
             return NULL;
         if (answered)
             Py_RETURN_TRUE;
-        if (waiting > 0 || told & RETURN)
+        if (waiting > 0 || told & RETURN || self->released)
             Py_RETURN_NONE;
         if (left == 0)
             Py_RETURN_FALSE;
@@ -336,15 +362,17 @@ PyObject *channel_wait(Channel *self, PyObject *const *args, Py_ssize_t count)
     }
     if (timeout_argument(args[3], &span) < 0)
         return NULL;
-    if (self->block && !self->released) {
-        struct pcn_arena *arena = family_arena();
-        if (!arena || !is_parent(self, arena))
-            return NULL;
-    }
+    if (!self->block || self->released)
+        Py_RETURN_NONE; /* all entries got their answers before */
+    struct pcn_arena *arena = family_arena();
+    if (!arena || !is_parent(self, arena))
+        return NULL;
     struct waiter me = {.entry = args[0], .thread = pthread_self()};
+    channel_enter(self);
     enlist(self, &me);
     PyObject *result = wait_for(self, &me, args[1], args[2], span);
     delist(self, &me);
+    channel_leave(self);
     return result;
 }
 

@@ -287,8 +287,11 @@ class Engine:
             self.channel.collect(self.open, self.arrivals)
         with self.lock:
             arrivals = self.arrivals
-            while arrivals:
-                arrival = arrivals[0]
+            while True:
+                try:
+                    arrival = arrivals[0]
+                except IndexError:  # no more: a signal handler may come in here, and do it all
+                    break
                 entry, kind, payload, last = arrival
                 if kind == messages.BY_VALUE:
                     self.attendant.send_by_value(arrival)
@@ -298,7 +301,6 @@ class Engine:
                     self.supervisor.worker_is_ready(last)
                 else:
                     self.supervisor.initializer_failed(payload)
-                # An interrupt's handler may have come in here, and done it all.
                 if arrivals and arrivals[0] is arrival:
                     arrivals.popleft()
             if self.feeder.records and not self._finished:
@@ -458,7 +460,6 @@ class Engine:
 
     def fail_all(self) -> None:
         """The pool is terminating or broken: whatever has no answer gets an error."""
-
         with self.lock:
             self.collect()
             records = [*self.attendant.stop(), *self.open.values(), *self.feeder.records]

@@ -43,8 +43,11 @@ class Feeder:
     def feed_records(self) -> None:
         """Send what waits, first come, first served. Under the engine's lock."""
         records = self.records
-        while records:
-            record = records[0]
+        while True:
+            try:
+                record = records[0]
+            except IndexError:  # no more; an interrupt's handler may have come in here
+                return
             # One that an interrupt left here although it was sent has a block already.
             if record.block is None and not self._send(record):
                 return

@@ -42,8 +42,6 @@ FIRST_PIECES_A_WORKER = 8
 BYTES_AHEAD = 64 << 20
 """Bytes of pickled arguments and (estimated) results on their way or not yet consumed."""
 
-_NO_KWDS: dict[str, Any] = {}
-
 
 class Piece(Record):
     """One item of an imap call, or a chunk of them with an outcome for each."""
@@ -151,18 +149,27 @@ class StreamJob:
         """Look ahead without bounds from now on: the pool is closing, all of it is to be done."""
         self._limit = None
 
-    def _has_room(self) -> bool:
+    def _room(self) -> int:
+        """How many pieces may be made before it is to be asked again."""
         pieces, workers = self._pieces, self.engine.workers
         if self._limit is None or pieces < 2 * workers:
-            return True
-        return (
-            pieces < self._limit
-            and pieces < FIRST_PIECES_A_WORKER * workers + 2 * self._consumed
-            and self._bytes + pieces * self._result_size < BYTES_AHEAD
-        )
+            return 1
+        ahead = self._bytes + pieces * self._result_size
+        if ahead >= BYTES_AHEAD:
+            return 0
+        few = 1 if ahead >= BYTES_AHEAD // 8 else 8  # large ones are looked at one by one
+        known = FIRST_PIECES_A_WORKER * workers + 2 * self._consumed
+        return min(few, self._limit - pieces, known - pieces)
 
     def _pull(self) -> None:
-        while self._made is not None or (self._has_room() and not self.is_exhausted):
+        room = 0
+        while True:
+            if self._made is None:
+                if room <= 0:
+                    room = self._room()  # may be more by now: others consume
+                if room <= 0 or self.is_exhausted:
+                    return
+                room -= 1
             piece = self._made or self._make()
             if piece is None:
                 return
@@ -197,10 +204,10 @@ class StreamJob:
         piece = Piece(self, self._pulled, len(items))
         piece.number = self.engine.ledger.next_number()
         try:
-            piece.sent = self._function_as_sent()
+            piece.sent = self.engine.functions.find(self.function) or self._function_as_sent()
             if size == 1:
-                piece.kind = messages.CALL
-                piece.payload = dumps(((items[0],), _NO_KWDS))
+                piece.kind = messages.CALL_ONE
+                piece.payload = dumps(items[0])
             else:
                 piece.kind = messages.EACH
                 piece.payload = dumps(items)
@@ -324,8 +331,13 @@ class StreamJob:
             answer = piece.answer
             if answer is None:
                 return None
-            if piece.kind == messages.CALL:  # the hot path
-                outcome = decode(answer[0], answer[1], piece.describe)
+            if piece.kind == messages.CALL_ONE:  # the hot path
+                kind, payload, _ = answer
+                try:
+                    plain = kind == messages.VALUE
+                    outcome = (True, loads(payload)) if plain else piece.outcomes()[0]
+                except Exception:
+                    outcome = piece.outcomes()[0]  # says what is wrong
                 # Another thread may have decoded it, too: the first to consume it has it.
                 if self._consume(piece):
                     return outcome

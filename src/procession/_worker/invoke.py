@@ -41,10 +41,14 @@ class Invoker:
     def invoke(self, kind: int, function: int, code: int, payload: bytes | memoryview) -> Answer:
         """Run one task; never raises."""
         try:
-            if kind == messages.CALL:  # the hot path: no call of ours but pickle's own
+            # The hot path: no call of ours but pickle's own.
+            if kind == messages.CALL or kind == messages.CALL_ONE:
                 call = self._known.get(function) or self._functions.load(function, code)
-                args, kwds = loads(payload)
-                value = call(*args, **kwds)
+                if kind == messages.CALL_ONE:
+                    value = call(loads(payload))
+                else:
+                    args, kwds = loads(payload)
+                    value = call(*args, **kwds)
                 try:
                     return messages.VALUE, pickle.dumps(value, PROTOCOL)
                 except Exception:
