@@ -115,8 +115,8 @@ class FakeEngine:
     def answer(self, record: Any, function: Callable[[Any], Any]) -> None:
         """Run a record's items as a worker would, and answer."""
         content = pickle.loads(record.payload)
-        if record.kind == messages.CALL:
-            self.give(record, messages.VALUE, pickle.dumps(function(*content[0])))
+        if record.kind == messages.CALL_ONE:
+            self.give(record, messages.VALUE, pickle.dumps(function(content)))
         else:
             self.give(record, messages.VALUE, pickle.dumps([function(item) for item in content]))
 

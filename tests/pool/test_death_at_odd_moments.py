@@ -188,7 +188,7 @@ def test_initializer_that_always_kills_breaks_the_pool(processes: int) -> None:
     pool = Pool(processes, _kill)
     with pytest.raises(InitializerFailed, match="before they are ready") as caught:
         pool.apply(_echo, (1,))
-    assert caught.value.__cause__ is None
+    assert "before it was ready: killed by SIGKILL" in str(caught.value.__cause__)
     with pytest.raises(InitializerFailed):
         pool.map(_echo, [1, 2])
     pool.close()
