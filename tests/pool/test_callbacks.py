@@ -182,17 +182,6 @@ def test_what_a_callback_raises_is_reported_and_the_pool_goes_on(
     assert reported == [error] * 3
 
 
-def test_a_callback_that_can_not_be_called_is_reported(
-    reported: list[BaseException | None],
-) -> None:
-    with Pool(1) as pool:
-        assert pool.apply_async(_square, (3,), callback=7).get() == 9  # type: ignore[arg-type]
-        assert pool.apply(_square, (4,)) == 16
-        pool.close()
-        pool.join()
-    assert [type(error) for error in reported] == [TypeError]
-
-
 ASKS: list[Callable[[Pool], object]] = [
     lambda pool: pool.apply(_square, (9,)),
     lambda pool: pool.map(_square, range(60), 2)[9],
