@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 pytest_plugins = ["pytester", "tests.plugins.leaks", "tests.plugins.watchdog"]
+
+# A job that was started in the background has it ignored, and so would all our programs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run; `explore` looks for new ones.
 hypothesis.settings.register_profile(
