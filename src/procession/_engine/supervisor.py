@@ -34,7 +34,7 @@ RETRY = 0.1
 TERMINATE_GRACE = 1.0
 """Seconds from SIGTERM to SIGKILL when a pool is terminated."""
 
-PATIENCE = 8
+PATIENCE = 100
 """False starts in a row (more than twice the workers, at least) that are borne."""
 
 
