@@ -169,9 +169,8 @@ class Pool:
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         self._ctx = context
-        self._engine = Engine(
-            operator.index(processes), initializer, initargs, maxtasksperchild, launch_worker
-        )
+        self._engine = Engine(operator.index(processes))
+        self._engine.start(initializer, initargs, maxtasksperchild, launch_worker)
 
     # ---- one task
 
@@ -339,11 +338,13 @@ class Pool:
 
     def __del__(self) -> None:
         engine: Engine | None = getattr(self, "_engine", None)
-        if engine is None or engine.state is not PoolState.RUNNING or engine.pid != os.getpid():
+        if engine is None or not engine.is_running() or engine.pid != os.getpid():
             return
         complaint = f"unclosed running multiprocessing pool {self!r}"  # as the stdlib words it
-        warnings.warn(complaint, ResourceWarning, source=self, stacklevel=2)
-        engine.terminate(wait=False)
+        try:
+            warnings.warn(complaint, ResourceWarning, source=self, stacklevel=2)
+        finally:  # also where warnings are errors
+            engine.terminate(wait=False)
 
     def __reduce__(self) -> NoReturn:
         raise NotImplementedError("pool objects cannot be passed between processes or pickled")

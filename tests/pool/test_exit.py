@@ -190,6 +190,23 @@ print(repr(open(f"/proc/self/task/{os.getpid()}/children").read()))
     assert "Traceback" not in errors
 
 
+def test_a_forgotten_pool_is_collected_where_warnings_are_errors(run_script: RunScript) -> None:
+    text = """
+warnings.simplefilter("error")
+def forget():
+    Pool(2)
+    return [t for t in threading.enumerate() if t.daemon]
+threads = forget()
+gc.collect()
+for thread in threads:
+    thread.join()
+print(repr(open(f"/proc/self/task/{os.getpid()}/children").read()))
+"""
+    output, errors = _run(run_script, text)
+    assert output == "''\n"
+    assert "ResourceWarning: unclosed running multiprocessing pool" in errors
+
+
 def test_a_forgotten_pool_with_results_that_are_kept(run_script: RunScript) -> None:
     text = """
 def forget():

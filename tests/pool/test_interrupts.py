@@ -7,6 +7,7 @@ lost, nothing hangs. ``KeyboardInterrupt`` is of this kind, and so is the one he
 from __future__ import annotations
 
 import gc
+import itertools
 import random
 import signal
 import threading
@@ -109,7 +110,9 @@ def test_no_other_call_is_lost() -> None:
     interrupter = Interrupter(4)
     others: list[tuple[AsyncResult, Any]] = []
     called: list[int] = []
-    for x in range(150):
+    for x in itertools.count():
+        if interrupter.count >= 40:
+            break
         # Submitted in peace, answered during the interrupts.
         others.append((pool.apply_async(_next, (x,)), x + 1))
         others.append((pool.apply_async(len, (bytes(20_000 + x),)), 20_000 + x))
@@ -119,10 +122,9 @@ def test_no_other_call_is_lost() -> None:
         interrupter.interrupt(
             lambda: (pool.map(_next, range(60), 2), pool.apply(_next, (1,))), 0.002
         )
-    assert interrupter.count > 30
     for result, expected in others:
         assert result.get() == expected
-    assert sorted(called) == list(range(1, 151))
+    assert sorted(called) == list(range(1, x + 1))
     _end(pool)
 
 
@@ -132,18 +134,19 @@ def test_an_iteration_goes_on_behind_an_interrupt(method: str) -> None:
     # result for each interrupt may be missing, but none is there twice, and the iteration ends.
     pool = Pool(2)
     interrupter = Interrupter(5)
-    total = 20_000
-    results = getattr(pool, method)(_next, range(total))
-    found: list[int] = []
-    while interrupter.interrupt(lambda: found.extend(results), 0.003):
-        pass
-    assert interrupter.count > 10
-    numbers = set(found)
-    assert len(numbers) == len(found)
-    assert numbers <= set(range(1, total + 1))
-    assert len(found) >= total - interrupter.count
-    if method == "imap":
-        assert found == sorted(found)
+    total = 5000
+    while interrupter.count < 20:
+        before = interrupter.count
+        results = getattr(pool, method)(_next, range(total))
+        found: list[int] = []
+        while interrupter.interrupt(partial(found.extend, results), 0.003):
+            pass
+        numbers = set(found)
+        assert len(numbers) == len(found)
+        assert numbers <= set(range(1, total + 1))
+        assert len(found) >= total - (interrupter.count - before)
+        if method == "imap":
+            assert found == sorted(found)
     _end(pool)
 
 
@@ -161,26 +164,24 @@ def test_results_of_a_stream_beside_the_interrupted_call_are_complete() -> None:
 
 def test_interrupts_of_close_and_join() -> None:
     interrupter = Interrupter(7)
-    for _ in range(60):
+    while interrupter.count < 15:
         pool = Pool(1)
         result = pool.map_async(_next, range(20), 1)
         interrupter.interrupt(lambda pool=pool: (pool.close(), pool.join()), 0.005)  # type: ignore[misc]
         pool.close()
         pool.join()
         assert result.get() == list(range(1, 21))
-    assert interrupter.count > 10
 
 
 def test_interrupts_of_terminate() -> None:
     interrupter = Interrupter(8)
-    for _ in range(60):
+    while interrupter.count < 15:
         pool = Pool(1)
         result = pool.map_async(_next, range(20), 1)
         interrupter.interrupt(lambda pool=pool: (pool.terminate(), pool.join()), 0.005)  # type: ignore[misc]
         pool.terminate()
         pool.join()
         assert result.ready()
-    assert interrupter.count > 10
 
 
 @pytest.mark.may_leak(
@@ -190,9 +191,8 @@ def test_interrupts_of_the_making_of_a_pool() -> None:
     interrupter = Interrupter(9)
     blocks = arena_statistics()["blocks"]
     pools: list[Pool] = []
-    for _ in range(60):
+    while interrupter.count < 20:
         interrupter.interrupt(lambda: pools.append(Pool(2)), 0.01)
-    assert interrupter.count > 10
     for pool in pools:
         assert pool.apply(_next, (1,)) == 2
         pool.terminate()

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from procession import _core
 from procession._codec import messages
@@ -18,7 +18,7 @@ from procession._codec.objects import PROTOCOL, dumps
 from procession._core import Channel
 from procession._engine.attendant import FULL_RING_STEP, STEP, Attendant
 from procession._engine.copies import disable_copies, refuse_copy
-from procession._engine.crew import Crew
+from procession._engine.crew import Crew, Launch
 from procession._engine.ending import Cause, completed, end_error
 from procession._engine.entries import (
     DEATH,
@@ -49,39 +49,18 @@ EXIT_PRIORITY = 15  # pools end before other exit functions, as in the standard 
 _CARRIED = Sent(0, 0)
 
 
-class Launch(Protocol):
-    """Starts a worker process that runs a function, which returns the exit code."""
-
-    def __call__(
-        self, entry: Callable[[], int], /, *, known: Callable[[Any], object]
-    ) -> object: ...
-
-
 class Engine:
-    """A channel, the workers behind it, and the ledger of what they owe.
+    """A channel, the workers behind it (from start() on), and the ledger of what they owe."""
 
-    Args:
-        workers: how many processes.
-        initializer, initargs: called once in each of them.
-        max_tasks: after so many tasks a worker is replaced; None for never.
-        launch: starts a worker process that runs the given function.
+    channel: Channel
+    functions: Publisher
+    attendant: Attendant
+    supervisor: Supervisor
 
-    Raises:
-        OSError: the system has no room for so many processes.
-        MemoryError: it has none for the channel.
-    """
-
-    def __init__(
-        self,
-        workers: int,
-        initializer: Callable[..., object] | None,
-        initargs: Iterable[Any],
-        max_tasks: int | None,
-        launch: Launch,
-    ) -> None:
+    def __init__(self, workers: int) -> None:
         self.workers = workers
         self.pid = os.getpid()
-        self.state = PoolState.RUNNING
+        self.state = PoolState.TERMINATING
         self.lock = threading.RLock()
         self.ledger = Ledger()
         self.open = self.ledger.open
@@ -91,7 +70,26 @@ class Engine:
         self.with_callbacks: set[Task | MapJob] = set()
         self._finished = False
         self._exit: exits.ExitHandle | None = None
-        initargs = tuple(initargs)
+
+    def start(
+        self,
+        initializer: Callable[..., object] | None,
+        initargs: Iterable[Any],
+        max_tasks: int | None,
+        launch: Launch,
+    ) -> None:
+        """Start the workers; if this raises, an interrupt for one, none is left.
+
+        Args:
+            initializer, initargs: called once in each of them.
+            max_tasks: after so many tasks a worker is replaced; None for never.
+            launch: starts a worker process that runs the given function.
+
+        Raises:
+            OSError: the system has no room for so many processes.
+            MemoryError: it has none for the channel.
+        """
+        workers, initargs = self.workers, tuple(initargs)
 
         def start(seat: int, known: Callable[[Child], object]) -> None:
             about = Seat(self.channel, seat, initializer, initargs, max_tasks, mask)
@@ -108,6 +106,7 @@ class Engine:
             self.attendant = Attendant(self)
             self.supervisor = Supervisor(self, crew, bell, patience=max(PATIENCE, 2 * workers))
             supervisor = self.supervisor
+            self.state = PoolState.RUNNING
             self._exit = exits.register_exit(self.terminate, priority=EXIT_PRIORITY)
             disable_copies(self)
             try:
