@@ -384,6 +384,8 @@ class StreamJob:
                 queue.popleft()
             if self._decoded:
                 self._decoded.pop(piece, None)
+            if self.is_exhausted and not self._pieces:
+                self.engine.channel.wake(self)  # other threads wait for one that does not come
         return ours
 
     def _end(self) -> NoReturn:
