@@ -14,7 +14,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-pytest_plugins = ["pytester", "tests.plugins.leaks", "tests.plugins.watchdog"]
+pytest_plugins = [
+    "pytester",
+    "tests.plugins.leaks",
+    "tests.plugins.scripts",
+    "tests.plugins.watchdog",
+]
 
 # A job that was started in the background has it ignored, and so would all our programs.
 signal.signal(signal.SIGINT, signal.default_int_handler)

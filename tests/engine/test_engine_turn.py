@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from procession._engine.turn import Turn
-from tests.pool.gates import LIMIT
+from tests.plugins.scripts import LIMIT
 
 
 def test_the_work_is_done_once_a_wish() -> None:

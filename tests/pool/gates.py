@@ -7,9 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-LIMIT = 60.0
-"""Seconds after which a wait that should end counts as a hang."""
-
 
 class Gate:
     """A place where tasks wait until the test lets them go on.

@@ -10,7 +10,8 @@ import pytest
 
 from procession.errors.pool import PoolTerminated
 from procession.pool import Pool
-from tests.pool.gates import LIMIT, Gate, error_of
+from tests.plugins.scripts import LIMIT
+from tests.pool.gates import Gate, error_of
 
 
 def _square(x: int) -> int:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pool.conftest import script_environment
-from tests.pool.gates import LIMIT
+from tests.plugins.scripts import LIMIT, script_environment
 
 _HEAD = """
 import os, signal, sys, time

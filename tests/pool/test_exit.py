@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pool.conftest import RunScript
+from tests.plugins.scripts import RunScript
 
 _HEAD = """
 import os, sys, threading, time, gc, warnings

@@ -13,7 +13,7 @@ import pytest
 
 from procession._codec.functions import KEPT_BY_SENDER, KEPT_BY_WORKER
 from procession.pool import AsyncResult, Pool
-from tests.pool.conftest import RunScript
+from tests.plugins.scripts import RunScript
 from tests.pool.gates import Gate
 
 

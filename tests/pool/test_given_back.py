@@ -12,7 +12,8 @@ from procession._core import arena_statistics, trim
 from procession.errors.pool import InitializerFailed
 from procession.pool import Pool
 from procession.process import active_children
-from tests.pool.gates import LIMIT, Gate
+from tests.plugins.scripts import LIMIT
+from tests.pool.gates import Gate
 
 MIB = 1 << 20
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import RunScript
+
+from tests.plugins.scripts import RunScript
 
 _IMPORT = {
     "stdlib": "import multiprocessing\nmp = multiprocessing.get_context('fork')\n",

@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from conftest import LIMIT, RunScript, script_environment
 
 from procession import context
 from procession._launch import lifeline
+from tests.plugins.scripts import LIMIT, RunScript, script_environment
 
 # Programs print a line of pids of processes that then run for ever.
 _HEAD = """

@@ -14,7 +14,8 @@ from multiprocessing import connection
 from typing import Any
 
 import pytest
-from conftest import LIMIT
+
+from tests.plugins.scripts import LIMIT
 
 
 def _in_child(mp: Any, function: Callable[[], object], **options: Any) -> str:

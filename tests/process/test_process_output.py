@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import LIMIT, RunScript, script_environment
+
+from tests.plugins.scripts import LIMIT, RunScript, script_environment
 
 _PRINTER = """
 from procession import context

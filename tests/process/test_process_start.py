@@ -8,10 +8,10 @@ import signal
 from typing import Any
 
 import pytest
-from conftest import LIMIT, RunScript
 
 from procession import process
 from procession._launch import fork
+from tests.plugins.scripts import LIMIT, RunScript
 
 _HEAD = """
 import errno, os, signal, sys, threading

@@ -1,4 +1,4 @@
-"""Fixtures for tests about processes.
+"""Fixtures for tests that run whole programs, and for those that run on the standard library, too.
 
 ``mp`` runs a test twice, on the standard library's fork context and on ours: what the two must
 have in common is written once, and a test that the standard library fails is a mistaken test.
@@ -16,13 +16,8 @@ from typing import Any
 
 import pytest
 
-import procession.context
-import procession.process
-
 LIMIT = 60.0
 """Seconds after which a wait that should end counts as a hang."""
-
-_SOURCES = Path(procession.process.__file__).parents[1]
 
 RunScript = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -32,12 +27,17 @@ def mp(request: pytest.FixtureRequest) -> Any:
     """A fork context: the standard library's, then ours."""
     if request.param == "stdlib":
         return multiprocessing.get_context("fork")
-    return procession.context.get_context("fork")
+    import procession  # not before the tests: plugins are loaded in every run of pytest
+
+    return procession.get_context("fork")
 
 
 def script_environment(**more: str) -> dict[str, str]:
     """The environment in which a script finds the package under test."""
-    path = os.pathsep.join([str(_SOURCES), *filter(None, [os.environ.get("PYTHONPATH")])])
+    import procession
+
+    sources = str(Path(procession.__file__).parents[1])
+    path = os.pathsep.join([sources, *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": path, **more}
 
 
