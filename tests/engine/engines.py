@@ -18,9 +18,11 @@ class FakeChannel:
 
     def __init__(self, engine: FakeEngine) -> None:
         self._engine = engine
+        self.woken: list[object] = []
 
     def wake(self, entry: object) -> None:
-        """Nobody sleeps."""
+        """Nobody sleeps: note whom it was for."""
+        self.woken.append(entry)
 
     def submit(self, record: Record, open: dict[int, Any], number: int, *rest: Any) -> bool:
         """Keep the record, if there is room."""

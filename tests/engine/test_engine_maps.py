@@ -56,6 +56,18 @@ def test_values_are_in_order_however_answers_come(
     assert not engine.ring
 
 
+def test_an_answer_wakes_who_can_send_the_next_chunk() -> None:
+    # Whoever handed it over may be the supervisor, which sends nothing.
+    engine = FakeEngine(workers=1)
+    job = _job(engine, range(10), chunk_size=1)
+    while job.feed():
+        pass
+    assert engine.channel.woken == []
+    record = engine.take()
+    engine.give(record, messages.VALUE, pickle.dumps([0]))
+    assert engine.channel.woken == [job, engine.attendant]
+
+
 def test_an_answer_that_is_told_twice_counts_once() -> None:
     engine = FakeEngine(workers=2)
     job = _job(engine, range(8), 2)

@@ -192,6 +192,10 @@ class MapJob:
             chunk.answer = kind
         self._on_the_way.discard(chunk)
         self._settle()
+        if not self.all_sent:
+            # The supervisor may have collected it, which feeds nobody: those who do sleep on.
+            self.engine.channel.wake(self)
+            self.engine.channel.wake(self.engine.attendant)
 
     def _settle(self) -> None:
         """If nothing is left to send and nothing on its way, be complete."""
