@@ -60,8 +60,6 @@ def test_an_answer_wakes_who_can_send_the_next_chunk() -> None:
     # Whoever handed it over may be the supervisor, which sends nothing.
     engine = FakeEngine(workers=1)
     job = _job(engine, range(10), chunk_size=1)
-    while job.feed():
-        pass
     assert engine.channel.woken == []
     record = engine.take()
     engine.give(record, messages.VALUE, pickle.dumps([0]))

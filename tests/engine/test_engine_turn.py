@@ -13,9 +13,9 @@ from tests.plugins.scripts import LIMIT
 
 def test_the_work_is_done_once_a_wish() -> None:
     done: list[int] = []
-    turn = Turn(lambda: done.append(1))
+    turn = Turn()
     for count in range(1, 5):
-        turn.take()
+        turn.take(lambda: done.append(1))
         assert len(done) == count
 
 
@@ -26,13 +26,13 @@ def test_a_wish_inside_the_work_is_served_behind_it() -> None:
         first = not events
         events.append("begin")
         if first:
-            turn.take()
-            turn.take()  # two wishes are one
+            turn.take(work)
+            turn.take(work)  # two wishes are one
             events.append("wished")
         events.append("end")
 
-    turn = Turn(work)
-    turn.take()
+    turn = Turn()
+    turn.take(work)
     assert events == ["begin", "wished", "end", "begin", "end"]
 
 
@@ -46,12 +46,12 @@ def test_an_exception_goes_to_who_does_the_work_and_the_turn_is_free(error: Base
             raise raising.pop()
         done.append(1)
 
-    turn = Turn(work)
+    turn = Turn()
     with pytest.raises(type(error)) as caught:
-        turn.take()
+        turn.take(work)
     assert caught.value is error
     assert done == []
-    turn.take()
+    turn.take(work)
     assert done == [1]
 
 
@@ -61,8 +61,8 @@ class Held:
     def __init__(self) -> None:
         self.began, self.go_on = threading.Event(), threading.Event()
         self.runs: list[threading.Thread] = []
-        self.turn = Turn(self._work)
-        self.thread = threading.Thread(target=self.turn.take)
+        self.turn = Turn()
+        self.thread = threading.Thread(target=self.turn.take, args=(self._work,))
         self.thread.start()
         assert self.began.wait(LIMIT)
 
@@ -79,12 +79,12 @@ class Held:
 def test_no_thread_waits_for_another() -> None:
     held = Held()
     # Each of these returns although the work is held up: else the watchdog would end this.
-    others = [threading.Thread(target=held.turn.take) for _ in range(5)]
+    others = [threading.Thread(target=held.turn.take, args=(held._work,)) for _ in range(5)]
     for other in others:
         other.start()
     for other in others:
         other.join()
-    held.turn.take()
+    held.turn.take(held._work)
     assert held.runs == [held.thread]
     held.end()
     # Their wishes are served by the thread that was at it.
@@ -95,7 +95,7 @@ def test_without_a_wish_the_work_is_not_repeated() -> None:
     held = Held()
     held.end()
     assert held.runs == [held.thread]
-    held.turn.take()
+    held.turn.take(held._work)
     assert held.runs == [held.thread, threading.current_thread()]
 
 
@@ -111,12 +111,12 @@ def test_one_thread_at_a_time_and_no_wish_is_lost() -> None:
         seen.append(len(wished))
         inside.pop()
 
-    turn = Turn(work)
+    turn = Turn()
 
     def ask() -> None:
         for _ in range(2000):
             wished.append(1)
-            turn.take()
+            turn.take(work)
 
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

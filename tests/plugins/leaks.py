@@ -232,7 +232,7 @@ def leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
     before = Snapshot.take(adopting)
     yield
     # pytest still holds what the other fixtures gave, whose end came before this.
-    getattr(item, "funcargs", {}).clear()
+    (getattr(item, "funcargs", None) or {}).clear()
     leaks = settle(before, adopting)
     if not leaks:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import weakref
 from typing import Any
 
 import pytest
@@ -85,6 +86,23 @@ def test_a_fork_that_closes_all_descriptors_has_pools_of_its_own(run_script: Any
     made, refused = ended.stdout.splitlines()
     assert made == "[1, 2]"
     assert "closed the shared arena's descriptor" in refused
+
+
+def test_results_live_no_longer_than_somebody_has_them() -> None:
+    # Not until a garbage collection: that may be far, and long if it has millions to free.
+    gc.collect()
+    gc.disable()
+    try:
+        with Pool(2) as pool:
+            mapped = pool.map_async(abs, range(1000), 10)
+            streamed = pool.imap(abs, range(1000))
+            assert mapped.get() == list(streamed) == list(range(1000))
+            jobs: list[Any] = [weakref.ref(mapped._job), weakref.ref(streamed._job)]
+            del mapped, streamed
+            assert [job() for job in jobs] == [None, None]
+        pool.join()
+    finally:
+        gc.enable()
 
 
 def _exits() -> None:

@@ -48,6 +48,10 @@ class Sent(NamedTuple):
     code: int
 
 
+CARRIED = Sent(0, 0)
+"""A callable that travels with its call."""
+
+
 class _Entry:
     """A published function. Holds the function, so that its ``id()`` stays its own.
 

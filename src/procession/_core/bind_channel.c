@@ -269,8 +269,10 @@ static PyMethodDef channel_methods[] = {
            "else is appended to `arrivals`, as (entry or None, kind, payload, nanoseconds or "
            "seat)."),
     METHOD(wait, METH_FASTCALL,
-           "wait(entry, open, arrivals, timeout): collect until entry.answer is not None (True), "
-           "time is up (False), or there is something to attend to (None)."),
+           "wait(entry, open, arrivals, timeout, wakes): collect until entry.answer is not None "
+           "(True), time is up (False), or there is something to attend to (None): also at once, "
+           "if somebody was woken since wakes() was asked."),
+    METHOD(wakes, METH_NOARGS, "wakes(): how often wake() was called; see wait()."),
     METHOD(wake, METH_O, "wake(entry): have the threads that wait for it look again."),
     METHOD(close, METH_NOARGS, "close(): no more tasks; workers leave when none is left."),
     METHOD(bury, METH_O,

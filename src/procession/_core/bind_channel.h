@@ -30,6 +30,7 @@ typedef struct {
     int supervisor;         /* eventfd to write to when a result finds no room */
     uint32_t worker;        /* our seat, if we are a worker */
     struct waiter *waiters;
+    uint32_t wakes;         /* counts the calls of wake(), for threads that are about to wait */
     PyObject *published;    /* dict: the ids of published blocks that are not freed yet */
     PyObject *answer_name, *attend_name, *block_name, *append_name;
     uint8_t *scratch;       /* PCN_INLINE_LIMIT for a claim, COLLECT_ROOM for a collection */
@@ -54,6 +55,7 @@ PyObject *channel_submit(Channel *self, PyObject *const *args, Py_ssize_t count)
 PyObject *channel_collect(Channel *self, PyObject *const *args, Py_ssize_t count);
 PyObject *channel_wait(Channel *self, PyObject *const *args, Py_ssize_t count);
 PyObject *channel_wake(Channel *self, PyObject *entry);
+PyObject *channel_wakes(Channel *self, PyObject *ignored);
 PyObject *channel_close(Channel *self, PyObject *ignored);
 PyObject *channel_bury(Channel *self, PyObject *worker);
 void wake_all_waiters(Channel *self);

@@ -320,8 +320,9 @@ static void sleep_once(Channel *self, struct waiter *me, uint32_t pokes, uint64_
     Py_END_ALLOW_THREADS
 }
 
+/* `wakes`: their number when the caller last looked for something to do. */
 static PyObject *wait_for(Channel *self, struct waiter *me, PyObject *open, PyObject *arrivals,
-                          uint64_t span)
+                          uint64_t span, uint32_t wakes)
 {
     uint64_t began = span == UINT64_MAX || span == 0 ? 0 : pcn_now_ns();
     uint64_t left = span;
@@ -339,7 +340,7 @@ static PyObject *wait_for(Channel *self, struct waiter *me, PyObject *open, PyOb
             return NULL;
         if (answered)
             Py_RETURN_TRUE;
-        if (waiting > 0 || told & RETURN || self->released)
+        if (waiting > 0 || told & RETURN || self->wakes != wakes || self->released)
             Py_RETURN_NONE;
         if (left == 0)
             Py_RETURN_FALSE;
@@ -356,11 +357,12 @@ static PyObject *wait_for(Channel *self, struct waiter *me, PyObject *open, PyOb
 PyObject *channel_wait(Channel *self, PyObject *const *args, Py_ssize_t count)
 {
     uint64_t span;
-    if (count != 4 || !PyDict_Check(args[1])) {
-        PyErr_SetString(PyExc_TypeError, "wait(entry, open, arrivals, timeout)");
+    unsigned long long wakes;
+    if (count != 5 || !PyDict_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "wait(entry, open, arrivals, timeout, wakes)");
         return NULL;
     }
-    if (timeout_argument(args[3], &span) < 0)
+    if (timeout_argument(args[3], &span) < 0 || unsigned_argument(args[4], &wakes) < 0)
         return NULL;
     if (!self->block || self->released)
         Py_RETURN_NONE; /* all entries got their answers before */
@@ -370,7 +372,7 @@ PyObject *channel_wait(Channel *self, PyObject *const *args, Py_ssize_t count)
     struct waiter me = {.entry = args[0], .thread = pthread_self()};
     channel_enter(self);
     enlist(self, &me);
-    PyObject *result = wait_for(self, &me, args[1], args[2], span);
+    PyObject *result = wait_for(self, &me, args[1], args[2], span, (uint32_t)wakes);
     delist(self, &me);
     channel_leave(self);
     return result;
@@ -383,11 +385,18 @@ PyObject *channel_wake(Channel *self, PyObject *entry)
         return NULL;
     if (!self->block || self->released || self->channel->parent != arena->me)
         Py_RETURN_NONE;
+    self->wakes++; /* for who looked before this, and does not wait yet */
     for (struct waiter *waiter = self->waiters; waiter; waiter = waiter->next) {
         if (waiter->entry == entry)
             tell(self, waiter, RETURN);
     }
     Py_RETURN_NONE;
+}
+
+PyObject *channel_wakes(Channel *self, PyObject *ignored)
+{
+    (void)ignored;
+    return PyLong_FromUnsignedLong(self->wakes);
 }
 
 /* ---- the cold path ---- */

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from procession import _core
 from procession._codec import messages
-from procession._codec.functions import Sent
+from procession._codec.functions import CARRIED
 from procession._codec.objects import PROTOCOL, dumps
 from procession._core import Channel
 from procession._engine.attendant import FULL_RING_STEP, STEP, Attendant
@@ -45,8 +45,6 @@ RING_BYTES = 1 << 20
 """Of each ring: room for some ten thousand small tasks or results."""
 
 EXIT_PRIORITY = 15  # pools end before other exit functions, as in the standard library
-
-_CARRIED = Sent(0, 0)
 
 
 class Engine:
@@ -150,7 +148,7 @@ class Engine:
                 payload = dumps((args, kwds))
         else:
             task.kind = messages.CARRIED_CALL
-            task.sent = sent = _CARRIED
+            task.sent = sent = CARRIED
             payload = dumps((function, args, kwds))
         task.payload = payload
         task.number = number = self.ledger.next_number()
@@ -307,11 +305,12 @@ class Engine:
 
     def step(self, entry: Any, timeout: float | None) -> bool | None:
         """Wait once: True when ``entry`` is answered, False when time is up, else None."""
-        got = self.channel.wait(entry, self.open, self.arrivals, timeout)
-        if got is None or self.feeder.records:
-            self.collect()
+        wakes = self.channel.wakes()  # first: what happens from here on is not slept over
         if self.feeder.jobs:
             self.feeder.feed_jobs()
+        got = self.channel.wait(entry, self.open, self.arrivals, timeout, wakes)
+        if got is None or self.feeder.records:
+            self.collect()
         if entry is not self.attendant and self.attendant.is_current:
             self.attendant.serve()  # a callback waits, perhaps for another one
         return got
@@ -325,9 +324,10 @@ class Engine:
 
     def _wait(self, entry: Task | MapJob, timeout: float | None) -> bool:
         # The hot path: nothing is to be done but to wait for a plain task.
-        plain = timeout is None and self.attendant.is_unused and isinstance(entry, Task)
-        if plain and self.channel.wait(entry, self.open, self.arrivals, None):
-            return True
+        if timeout is None and self.attendant.is_unused and isinstance(entry, Task):
+            channel = self.channel
+            if channel.wait(entry, self.open, self.arrivals, None, channel.wakes()):
+                return True
         deadline = None if timeout is None else monotonic() + timeout
         left = timeout
         # Whoever should have fed a job may have been interrupted: look again after a while.

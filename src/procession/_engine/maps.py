@@ -91,7 +91,7 @@ class MapJob:
         self._values: list[Any] = [None] * self._total
         self._absorbed: set[int] = set()  # the first items of the chunks that are in it
         self._error: BaseException | None = None
-        self.feed = Turn(self._feed).take
+        self._turn = Turn()
         if not items:
             self.complete()
 
@@ -106,6 +106,10 @@ class MapJob:
     def all_sent(self) -> bool:
         """Whether nothing is left to cut or to send."""
         return self._made is None and self._next >= self._total
+
+    def feed(self) -> None:
+        """Send what can be sent now; by this thread, or by the one that is at it."""
+        self._turn.take(self._feed)
 
     def _feed(self) -> None:
         while self._feed_one():

@@ -132,7 +132,7 @@ class StreamJob:
         self._limit: int | None = PIECES_A_WORKER * engine.workers
         # Pulled are many at a time, when half of what may be outstanding is consumed.
         self._refill_at = self._limit // 2
-        self.pull = Turn(self._pull).take
+        self._turn = Turn()
 
     @property
     def answer(self) -> bool | None:
@@ -160,6 +160,10 @@ class StreamJob:
         few = 1 if ahead >= BYTES_AHEAD // 8 else 8  # large ones are looked at one by one
         known = FIRST_PIECES_A_WORKER * workers + 2 * self._consumed
         return min(few, self._limit - pieces, known - pieces)
+
+    def pull(self) -> None:
+        """Pull and send what there is room for; by this thread, or by the one that is at it."""
+        self._turn.take(self._pull)
 
     def _pull(self) -> None:
         room = 0
