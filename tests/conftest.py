@@ -24,6 +24,11 @@ pytest_plugins = [
 # A job that was started in the background has it ignored, and so would all our programs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What would have our programs print, warn or import in other ways here than elsewhere.
+for _name in set(os.environ) - {"PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}:
+    if _name.startswith("PYTHON"):
+        del os.environ[_name]
+
 # The same examples in every run; `explore` looks for new ones.
 hypothesis.settings.register_profile(
     "fixed", derandomize=True, database=None, deadline=None, print_blob=True

@@ -260,7 +260,7 @@ from procession.process import Process
 child = Process(target=lambda: print(uses()))
 child.start()
 child.join()
-print(child.exitcode)
+print(child.exitcode, flush=True)
 warnings.simplefilter("ignore")  # of newer Pythons: this process has threads
 pid = os.fork()
 if pid == 0:

@@ -155,7 +155,7 @@ from procession import context
 mp = context.get_context("fork")
 def child():
     print("captured")
-    sys.__stdout__.write(repr(sys.stdout.getvalue()))
+    print(repr(sys.stdout.getvalue()), file=sys.__stdout__, flush=True)
 sys.stdout = io.StringIO()
 process = mp.Process(target=child)
 process.start()
@@ -167,7 +167,7 @@ process.join()
 assert process.exitcode == 1
 """
     )
-    assert (result.returncode, result.stdout, result.stderr) == (0, r"'captured\n'", "")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "'captured\\n'\n", "")
 
 
 def test_a_stream_locked_at_the_fork_does_not_hang_the_child(tmp_path: Path) -> None:

@@ -117,8 +117,13 @@ def _is_locked(stream: io.TextIOWrapper) -> bool:
     finished.acquire()
 
     def probe() -> None:
-        with contextlib.suppress(OSError, ValueError):
+        try:
             stream.buffer.flush()
+        except RuntimeError:
+            # "Reentrant call": this thread has got the identity of the one that holds the lock.
+            return
+        except (OSError, ValueError):
+            pass
         finished.release()
 
     _thread.start_new_thread(probe, ())
