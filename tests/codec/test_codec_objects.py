@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procession._codec.objects import PROTOCOL, dumps, dumps_by_value, loads, short_repr
+from procession._codec.objects import (
+    PROTOCOL,
+    dumps,
+    dumps_by_value,
+    dumps_items,
+    loads,
+    loads_items,
+    short_repr,
+)
+from procession._core import pack_numbers, unpack_numbers
 
 
 class Refuses:
@@ -131,3 +140,83 @@ def test_a_repr_that_raises_is_told_of(answer: type[BaseException]) -> None:
     expected = f"<Silent whose repr() raised {answer.__name__}>"
     assert short_repr(Silent(answer)) == expected
     assert short_repr([Silent(answer)], 200) == f"<list whose repr() raised {answer.__name__}>"
+
+
+_FAR = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([2**63 - 1, -(2**63)])
+_NEAR = st.one_of(*(st.integers(-(2**n) - 1, 2**n) for n in (7, 15, 31)))
+_PLAIN = st.one_of(*(st.lists(number) for number in (_FAR, _NEAR, st.floats())))
+
+
+def _same(first: list[Any], second: list[Any]) -> bool:
+    """Equal, item by item, in type and value; a float bit by bit."""
+    return [(type(one), repr(one)) for one in first] == [(type(one), repr(one)) for one in second]
+
+
+@given(_PLAIN | st.lists(_VALUES | st.floats()))
+def test_the_items_of_a_chunk_come_back_as_they_were(items: list[Any]) -> None:
+    found = loads_items(dumps_items(items))
+    assert type(found) is list
+    assert _same(found, items)
+    assert _same(loads_items(memoryview(dumps_items(items))), items)
+
+
+@given(_PLAIN.filter(bool))
+def test_plain_numbers_travel_as_machine_words(numbers: list[Any]) -> None:
+    packed = pack_numbers(numbers)
+    assert packed is not None
+    assert len(packed) <= 1 + 8 * len(numbers)
+    assert _same(unpack_numbers(packed), numbers)
+
+
+@pytest.mark.parametrize("smallest_width", [1, 2, 4, 8])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_integers_take_as_few_bytes_as_hold_them(smallest_width: int, sign: int) -> None:
+    edge = 2 ** (8 * smallest_width - 1)
+    packed = pack_numbers([0, edge - 1 if sign > 0 else -edge])
+    assert packed is not None
+    assert len(packed) == 1 + 2 * smallest_width
+
+
+class Number(int):
+    pass
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [],
+        [1, 2.0],
+        [2.0, 1],
+        [True, 1],
+        [1, False],
+        [1, 2**63],
+        [-(2**63) - 1],
+        [1, None],
+        ["a"],
+        [Number(1), 2],
+        [1, Number(2)],
+    ],
+    ids=repr,
+)
+def test_what_would_not_come_back_the_same_is_not_packed(items: list[Any]) -> None:
+    assert pack_numbers(items) is None
+    assert _same(loads_items(dumps_items(items)), items)
+
+
+@pytest.mark.parametrize("items", [(1, 2), range(3), "abc", b"abc"], ids=repr)
+def test_a_chunk_stays_the_sequence_that_it_is(items: Any) -> None:
+    found = loads_items(dumps_items(items))
+    assert (type(found), found) == (type(items), items)
+
+
+@pytest.mark.parametrize("wrong", [b"", b"x1234567", b"q1234567", b"h1"])
+def test_other_bytes_are_no_numbers(wrong: bytes) -> None:
+    with pytest.raises(ValueError, match="not what pack_numbers"):
+        unpack_numbers(wrong)
+
+
+def test_only_a_list_is_packed() -> None:
+    with pytest.raises(TypeError):
+        pack_numbers((1, 2))  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        unpack_numbers("text")  # type: ignore[arg-type]

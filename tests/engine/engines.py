@@ -10,6 +10,7 @@ from typing import Any
 
 from procession._codec import messages
 from procession._codec.functions import Sent
+from procession._codec.objects import dumps_items, loads_items
 from procession._engine.entries import DEATH, Death, Record
 
 
@@ -116,11 +117,11 @@ class FakeEngine:
 
     def answer(self, record: Any, function: Callable[[Any], Any]) -> None:
         """Run a record's items as a worker would, and answer."""
-        content = pickle.loads(record.payload)
+        content = loads_items(record.payload)
         if record.kind == messages.CALL_ONE:
             self.give(record, messages.VALUE, pickle.dumps(function(content)))
         else:
-            self.give(record, messages.VALUE, pickle.dumps([function(item) for item in content]))
+            self.give(record, messages.VALUE, dumps_items([function(item) for item in content]))
 
     def answer_one(self, index: int = 0) -> None:
         """Answer a record with its own items."""

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procession._codec import messages
+from procession._codec.objects import loads_items
 from procession._engine.engine import Engine
 from procession._engine.maps import CHUNKS_A_WORKER, MapJob
 from procession.errors.pool import WorkerDied
@@ -47,7 +48,7 @@ def test_values_are_in_order_however_answers_come(
         assert len(engine.ring) <= CHUNKS_A_WORKER * workers
         record = engine.take(data.draw(st.integers(0, len(engine.ring) - 1)))
         taken = data.draw(st.integers(0, 10_000_000))
-        engine.give(record, messages.VALUE, pickle.dumps(list(pickle.loads(record.payload))), taken)
+        engine.give(record, messages.VALUE, pickle.dumps(list(loads_items(record.payload))), taken)
         if data.draw(st.booleans()):
             job.absorb()
         job.feed()
@@ -71,7 +72,7 @@ def test_an_answer_that_is_told_twice_counts_once() -> None:
     job = _job(engine, range(8), 2)
     while engine.ring:
         record = engine.take()
-        payload = pickle.dumps(list(pickle.loads(record.payload)))
+        payload = pickle.dumps(list(loads_items(record.payload)))
         for _ in range(2):
             record.arrive(engine, messages.VALUE, payload, 1)
         job.feed()
@@ -198,7 +199,7 @@ def test_results_that_exit_when_unpickled_are_an_error() -> None:
     seen: list[Any] = []
     job = MapJob(cast("Engine", engine), messages.MAP, abs, [1], 1, None, seen.append)
     job.feed()
-    engine.give(engine.take(), messages.VALUE, b"csys\nexit\n(I3\ntR.")
+    engine.give(engine.take(), messages.VALUE, b"\x80\x05csys\nexit\n(I3\ntR.")
     job.call_back(cast("Engine", engine))
     assert [type(error) for error in seen] == [SystemExit]
     assert job.answer

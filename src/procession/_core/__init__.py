@@ -2,7 +2,8 @@
 
 ``bind_module.c`` makes the module, ``bind_family.c`` gives it the process's arena,
 ``bind_channel.c`` a pool's rings and claims (its two sides in ``bind_parent.c`` and
-``bind_worker.c``), ``bind_turn.c`` a turn, ``bind_failpoint.c`` the tests' fail points.
+``bind_worker.c``), ``bind_turn.c`` a turn, ``bind_numbers.c`` lists of numbers as
+machine words, ``bind_failpoint.c`` the tests' fail points.
 ``binding.pyi`` is the typed description of it all.
 """
 
@@ -18,8 +19,10 @@ from procession._core.binding import (
     failpoint_passed,
     fork,
     join,
+    pack_numbers,
     sweep,
     trim,
+    unpack_numbers,
     validate,
 )
 
@@ -33,7 +36,9 @@ __all__ = [
     "failpoint_passed",
     "fork",
     "join",
+    "pack_numbers",
     "sweep",
     "trim",
+    "unpack_numbers",
     "validate",
 ]

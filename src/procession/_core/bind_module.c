@@ -7,6 +7,7 @@ static int add_functions(PyObject *module)
     if (PyModule_AddFunctions(module, family_methods) < 0 ||
         PyModule_AddFunctions(module, failpoint_methods) < 0 ||
         PyModule_AddFunctions(module, turn_methods) < 0 ||
+        PyModule_AddFunctions(module, numbers_methods) < 0 ||
         PyModule_AddIntConstant(module, "INLINE_LIMIT", PCN_INLINE_LIMIT) < 0)
         return -1;
     PyObject *channel = PyType_FromSpec(&channel_spec);

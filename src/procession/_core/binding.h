@@ -21,6 +21,9 @@ extern PyMethodDef failpoint_methods[];
 /* bind_turn.c */
 extern PyMethodDef turn_methods[];
 
+/* bind_numbers.c */
+extern PyMethodDef numbers_methods[];
+
 /* bind_channel.c */
 extern PyType_Spec channel_spec;
 

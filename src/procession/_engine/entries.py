@@ -40,11 +40,15 @@ def function_name(function: Any) -> str:
 
 
 def decode(
-    kind: int, payload: Any, describe: Callable[[int], tuple[str, int | None]]
+    kind: int,
+    payload: Any,
+    describe: Callable[[int], tuple[str, int | None]],
+    loads: Callable[[Any], Any] = loads,
 ) -> tuple[bool, Any]:
     """``(True, value)`` or ``(False, exception)``.
 
-    Runs code of the user's (unpickling). ``describe`` names the call for a ``WorkerDied``.
+    Runs code of the user's (unpickling). ``describe`` names the call for a ``WorkerDied``;
+    ``loads`` is ``loads_items`` for a chunk's answer.
     """
     if kind == messages.VALUE:
         try:

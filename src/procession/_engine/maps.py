@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from procession._codec import messages
 from procession._codec.functions import Sent
-from procession._codec.objects import dumps
+from procession._codec.objects import dumps_items, loads_items
 from procession._engine.chunking import ChunkSizer
 from procession._engine.entries import FAILURE, Record, decode, function_name
 from procession._engine.turn import Turn
@@ -149,7 +149,7 @@ class MapJob:
         chunk.kind = self._kind
         try:
             chunk.sent = self._function_as_sent()
-            chunk.payload = dumps(self._items[start : start + count])
+            chunk.payload = dumps_items(self._items[start : start + count])
         except Exception as error:
             chunk.failure = error
         with self.engine.lock:
@@ -231,7 +231,7 @@ class MapJob:
             # Two threads may be at the same one, for none waits for another: the first one's
             # values stay. It leaves the queue when they are there.
             if chunk.start not in self._absorbed:
-                success, value = decode(kind, payload, chunk.describe)
+                success, value = decode(kind, payload, chunk.describe, loads_items)
                 if not success:
                     if self._error is None:
                         self._error = value

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from procession import _core
 from procession._codec import messages
 from procession._codec.functions import Sent
-from procession._codec.objects import dumps, loads
+from procession._codec.objects import dumps, dumps_items, loads, loads_items
 from procession._engine.attendant import FULL_RING_STEP, STEP
 from procession._engine.ending import completed
 from procession._engine.entries import (
@@ -87,9 +87,12 @@ class Piece(Record):
                 decode(messages.VALUE if ok else messages.ERROR, value, self.describe)
                 for ok, value in outcomes
             ]
-        success, value = decode(kind, payload, self.describe)
-        if success and self.kind == messages.EACH:
-            return [(True, one) for one in value]
+        if self.kind == messages.EACH:
+            success, value = decode(kind, payload, self.describe, loads_items)
+            if success:
+                return [(True, one) for one in value]
+        else:
+            success, value = decode(kind, payload, self.describe)
         return [(success, value)] * self.count
 
 
@@ -214,7 +217,7 @@ class StreamJob:
                 piece.payload = dumps(items[0])
             else:
                 piece.kind = messages.EACH
-                piece.payload = dumps(items)
+                piece.payload = dumps_items(items)
             piece.size = len(piece.payload)
         except Exception as error:
             piece.failure = error

@@ -15,15 +15,18 @@ from typing import Any
 from procession._codec import messages
 from procession._codec.exceptions import encode_exception
 from procession._codec.functions import FunctionCache, FunctionMissing
-from procession._codec.objects import PROTOCOL, dumps, loads
+from procession._codec.objects import PROTOCOL, dumps, dumps_items, loads, loads_items
 from procession._core import Channel
 from procession.errors.pool import MaybeEncodingError
 
 Answer = tuple[int, bytes]
 
 
-def encode_value(value: Any) -> Answer:
-    """A result as an answer of kind VALUE, or of kind ERROR if it can not be pickled."""
+def encode_value(value: Any, dumps: Callable[[Any], bytes] = dumps) -> Answer:
+    """A result as an answer of kind VALUE, or of kind ERROR if it can not be pickled.
+
+    ``dumps`` is ``dumps_items`` for a chunk's results.
+    """
     try:
         return messages.VALUE, dumps(value)
     except Exception as error:
@@ -58,8 +61,8 @@ class Invoker:
                 return encode_value(call(*args, **kwds))
             call = self._functions.load(function, code)
             if kind == messages.EACH:
-                return self._each(call, loads(payload))
-            return self._all(kind, call, loads(payload))
+                return self._each(call, loads_items(payload))
+            return self._all(kind, call, loads_items(payload))
         except FunctionMissing:
             return messages.BY_VALUE, b""
         except BaseException as error:
@@ -73,7 +76,7 @@ class Invoker:
             self._channel.run(calls, values)
         except BaseException as error:
             return messages.ERROR, encode_exception(error, skip_frames=1)
-        return encode_value(values)
+        return encode_value(values, dumps_items)
 
     def _each(self, call: Callable[..., Any], items: Iterable[Any]) -> Answer:
         """A chunk whose items succeed or fail one by one."""
@@ -88,7 +91,7 @@ class Invoker:
                 failures[len(values)] = encode_exception(error, skip_frames=1)
                 values.append(None)
         if not failures:
-            kind, payload = encode_value(values)
+            kind, payload = encode_value(values, dumps_items)
             if kind == messages.VALUE:
                 return kind, payload
         outcomes: list[tuple[bool, Any]] = []
