@@ -1,7 +1,8 @@
 """Python's multiprocessing on one crash-safe shared-memory core.
 
-``import procession as mp`` gives the names of the standard library's package. A name is loaded at
-its first use, so importing the package costs next to nothing.
+``import procession as mp`` gives the names of the standard library's package; what procession does
+not have yet is the standard library's own. A name is loaded at its first use, so importing the
+package costs next to nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +21,20 @@ if TYPE_CHECKING:
     from procession.context import BaseContext as BaseContext
     from procession.context import DefaultContext as DefaultContext
     from procession.context import ForkContext as ForkContext
+    from procession.context import ForkServerContext as ForkServerContext
     from procession.context import Pool as Pool
     from procession.context import Process as Process
+    from procession.context import SpawnContext as SpawnContext
+    from procession.context import active_children as active_children
     from procession.context import cpu_count as cpu_count
+    from procession.context import current_process as current_process
     from procession.context import freeze_support as freeze_support
     from procession.context import get_all_start_methods as get_all_start_methods
     from procession.context import get_context as get_context
     from procession.context import get_start_method as get_start_method
+    from procession.context import parent_process as parent_process
+    from procession.context import set_executable as set_executable
+    from procession.context import set_forkserver_preload as set_forkserver_preload
     from procession.context import set_start_method as set_start_method
     from procession.errors import AuthenticationError as AuthenticationError
     from procession.errors import BufferTooShort as BufferTooShort
@@ -37,9 +45,6 @@ if TYPE_CHECKING:
     from procession.errors.pool import PoolTerminated as PoolTerminated
     from procession.errors.pool import RemoteError as RemoteError
     from procession.errors.pool import WorkerDied as WorkerDied
-    from procession.process import active_children as active_children
-    from procession.process import current_process as current_process
-    from procession.process import parent_process as parent_process
 
 __version__ = "0.1.0"
 
@@ -48,13 +53,20 @@ _HOMES = {
         "BaseContext",
         "DefaultContext",
         "ForkContext",
+        "ForkServerContext",
         "Pool",
         "Process",
+        "SpawnContext",
+        "active_children",
         "cpu_count",
+        "current_process",
         "freeze_support",
         "get_all_start_methods",
         "get_context",
         "get_start_method",
+        "parent_process",
+        "set_executable",
+        "set_forkserver_preload",
         "set_start_method",
     ),
     "procession.errors": (
@@ -70,20 +82,46 @@ _HOMES = {
         "RemoteError",
         "WorkerDied",
     ),
-    "procession.process": ("active_children", "current_process", "parent_process"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605
+# What the default context has from the standard library.
+_BORROWED = {
+    "Array",
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "JoinableQueue",
+    "Lock",
+    "Manager",
+    "Pipe",
+    "Queue",
+    "RLock",
+    "RawArray",
+    "RawValue",
+    "Semaphore",
+    "SimpleQueue",
+    "Value",
+    "allow_connection_pickling",
+    "get_logger",
+    "log_to_stderr",
+    "reducer",
+}
+
+__all__ = sorted({*_HOME_OF, *_BORROWED})  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
+    if name in _BORROWED:
+        owner: Any = import_module("procession.context")._default_context
+    elif name in _HOME_OF:
+        owner = import_module(_HOME_OF[name])
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(home), name)
+    value = globals()[name] = getattr(owner, name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__} - {"TYPE_CHECKING", "Any", "import_module"})

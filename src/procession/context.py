@@ -3,22 +3,41 @@
 ``get_context("fork")`` gives an object with the names of the package itself, whose processes all
 start that way. The package's own functions belong to the default context, whose start method can
 be chosen once.
+
+What contexts lack is the standard library's, from its own context of the same start method (see
+``_launch.stdlib``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+import os
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
 from procession import errors, process
-from procession._launch import cpus, fork, methods
+from procession._launch import methods, settings, stdlib
+from procession._launch.cpus import cpu_count as usable_cpus
 
 if TYPE_CHECKING:
     from procession import pool
 
-__all__ = ["BaseContext", "DefaultContext", "ForkContext", "ForkProcess", "Process", "get_context"]
+__all__ = [
+    "BaseContext",
+    "DefaultContext",
+    "ForkContext",
+    "ForkProcess",
+    "ForkServerContext",
+    "ForkServerProcess",
+    "Process",
+    "SpawnContext",
+    "SpawnProcess",
+    "get_context",
+]
 
 Process = process.Process
+
+_notice: Callable[[BaseContext, str], object] | None = None  # told what is borrowed
 
 
 class ForkProcess(process.BaseProcess):
@@ -28,7 +47,27 @@ class ForkProcess(process.BaseProcess):
 
     @staticmethod
     def _Popen(process_obj: process.BaseProcess) -> methods.Child:
-        return fork.launch(process_obj)
+        return methods.launch(process_obj, "fork")
+
+
+class SpawnProcess(process.BaseProcess):
+    """A process started by spawn, whatever start method is in force."""
+
+    _start_method = "spawn"
+
+    @staticmethod
+    def _Popen(process_obj: process.BaseProcess) -> methods.Child:
+        return methods.launch(process_obj, "spawn")
+
+
+class ForkServerProcess(process.BaseProcess):
+    """A process started by forkserver, whatever start method is in force."""
+
+    _start_method = "forkserver"
+
+    @staticmethod
+    def _Popen(process_obj: process.BaseProcess) -> methods.Child:
+        return methods.launch(process_obj, "forkserver")
 
 
 class BaseContext:
@@ -36,9 +75,6 @@ class BaseContext:
 
     Process: ClassVar[type[process.BaseProcess]]
     _name: ClassVar[str]
-
-    fallback: ClassVar[Callable[[BaseContext, str], Any] | None] = None
-    """Asked for names that contexts lack; `procession run` answers with the stdlib's."""
 
     ProcessError = errors.ProcessError
     BufferTooShort = errors.BufferTooShort
@@ -51,7 +87,7 @@ class BaseContext:
 
     def cpu_count(self) -> int:
         """Number of CPUs this process may use: affinity and control group quotas considered."""
-        return cpus.cpu_count()
+        return usable_cpus()
 
     def Pool(
         self,
@@ -59,11 +95,36 @@ class BaseContext:
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
+        *,
+        env: Mapping[str, str | None] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        nice: int | None = None,
+        cpus: Iterable[int] | str | None = None,
+        threads: int | str | None = None,
+        seed: int | None = None,
     ) -> pool.Pool:
         """A pool of worker processes; see ``procession.pool.Pool``."""
         from procession.pool import Pool  # lazy: the pool door is heavy
 
-        return Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context())
+        return Pool(
+            processes,
+            initializer,
+            initargs,
+            maxtasksperchild,
+            context=self.get_context(),
+            env=env,
+            cwd=cwd,
+            nice=nice,
+            cpus=cpus,
+            threads=threads,
+            seed=seed,
+        )
+
+    def Manager(self) -> Any:
+        """A manager of the standard library's that runs, in a process of this context's."""
+        manager = stdlib.borrow("managers").SyncManager(ctx=self.get_context())
+        manager.start()
+        return manager
 
     def freeze_support(self) -> None:
         """Nothing to do here: it matters on Windows only."""
@@ -83,10 +144,56 @@ class BaseContext:
         """Choose the start method; only the default context has that choice."""
         raise ValueError("cannot set start method of concrete context")
 
+    def set_executable(self, executable: str | bytes | os.PathLike[Any]) -> None:
+        """Choose the interpreter that spawned processes run in (else: this process's own).
+
+        Raises TypeError for what is no path.
+        """
+        settings.set_executable(executable)
+        stdlib.borrow("spawn").set_executable(executable)
+
+    def set_forkserver_preload(self, module_names: list[str]) -> None:
+        """Choose what the fork server imports for all, before it is started.
+
+        What can not be imported there is left out. Raises TypeError for what is no list of strings.
+        """
+        settings.set_preload(module_names)
+        stdlib.borrow("forkserver").set_forkserver_preload(module_names)
+
+    @property
+    def reducer(self) -> Any:
+        """The standard library's module by which its objects travel to spawned processes."""
+        return stdlib.borrow("context").reduction
+
+    @reducer.setter
+    def reducer(self, reduction: Any) -> None:
+        theirs: Any = stdlib.borrow("context")
+        theirs.reduction = reduction
+
     def __getattr__(self, name: str) -> Any:
-        if BaseContext.fallback is not None and not name.startswith("_"):
-            return BaseContext.fallback(self, name)
+        if not name.startswith("_"):
+            try:
+                return self._borrow(name)
+            except AttributeError:
+                pass
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        lent = dir(_lender_of(self))
+        return sorted({*super().__dir__(), *(name for name in lent if not name.startswith("_"))})
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """By name: there is one context of each start method in a process."""
+        name = getattr(self, "_name", None)
+        if _contexts.get(name) is self:
+            return get_context, (name,)
+        return super().__reduce_ex__(protocol)
+
+    def _borrow(self, name: str) -> Any:
+        value = getattr(_lender_of(self), name)
+        if _notice is not None:
+            _notice(self, name)
+        return value
 
 
 class ForkContext(BaseContext):
@@ -94,6 +201,20 @@ class ForkContext(BaseContext):
 
     _name = "fork"
     Process = ForkProcess
+
+
+class SpawnContext(BaseContext):
+    """Processes start by spawn: each in a fresh interpreter, which imports what it needs."""
+
+    _name = "spawn"
+    Process = SpawnProcess
+
+
+class ForkServerContext(BaseContext):
+    """Processes start by forkserver: copies of a small process that does nothing else."""
+
+    _name = "forkserver"
+    Process = ForkServerProcess
 
 
 class DefaultContext(BaseContext):
@@ -129,29 +250,50 @@ class DefaultContext(BaseContext):
         """Names of the start methods there are, the default one first."""
         return methods.available()
 
-
-_contexts: dict[str, BaseContext] = {"fork": ForkContext()}
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """By name, if it is the package's own."""
+        return "_default_context" if self is _default_context else super().__reduce_ex__(protocol)
 
 
 def _concrete(method: str) -> BaseContext:
     try:
         return _contexts[method]
     except KeyError:
-        pass
-    remedy = ""
-    if method in ("spawn", "forkserver"):
-        remedy = (
-            f": this version of procession starts processes by {', '.join(_contexts)} only; "
-            f"use get_context('fork'), or the standard library's multiprocessing for {method!r}"
-        )
-    raise ValueError(f"cannot find context for {method!r}{remedy}")
+        raise ValueError(f"cannot find context for {method!r}") from None
 
 
+def _lender_of(borrower: BaseContext) -> Any:
+    """The standard library's context of the same start method."""
+    theirs = stdlib.borrow("context")
+    name = getattr(borrower, "_name", None)
+    return theirs._concrete_contexts.get(name) or _default_lender(theirs)
+
+
+@cache
+def _default_lender(theirs: Any) -> Any:
+    """For contexts without a start method of their own: it is looked up at each call."""
+
+    def get_context(self: Any, method: str | None = None) -> Any:
+        return theirs._concrete_contexts[method or methods.settle()]
+
+    return type("DefaultContext", (theirs.BaseContext,), {"get_context": get_context})()
+
+
+_contexts: dict[str | None, BaseContext] = {
+    "fork": ForkContext(),
+    "spawn": SpawnContext(),
+    "forkserver": ForkServerContext(),
+}
 _default_context = DefaultContext()
 get_context = _default_context.get_context
 Pool = _default_context.Pool
+active_children = _default_context.active_children
 cpu_count = _default_context.cpu_count
+current_process = _default_context.current_process
 freeze_support = _default_context.freeze_support
 get_all_start_methods = _default_context.get_all_start_methods
 get_start_method = _default_context.get_start_method
+parent_process = _default_context.parent_process
+set_executable = _default_context.set_executable
+set_forkserver_preload = _default_context.set_forkserver_preload
 set_start_method = _default_context.set_start_method

@@ -11,18 +11,22 @@ import operator
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from procession import errors
 from procession._codec import messages
 from procession._engine.engine import Engine
 from procession._engine.entries import Task
+from procession._engine.hiring import Terms
 from procession._engine.maps import MapJob
 from procession._engine.policy import PoolState
 from procession._engine.streams import StreamJob
-from procession._launch import cpus
+from procession._launch import methods, preparation
+from procession._launch.cpus import cpu_count
+from procession._launch.surroundings import Surroundings
 from procession.errors.pool import MaybeEncodingError, RemoteTraceback
-from procession.process import launch_worker
+from procession.pool_worker import launch_worker
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -145,11 +149,18 @@ class Pool:
         maxtasksperchild: after so many tasks (chunks count as one) a worker is replaced by a fresh
             one; None for never.
         context: a context object; its start method is used.
+        env: environment variables for the workers; None as a value removes one.
+        cwd: the folder they work in.
+        nice: by how much to raise their nice value.
+        cpus: the numbers of the CPUs they may run on, or "each" for one CPU each.
+        threads: how many threads BLAS and OpenMP may use in each, or "auto" for its share.
+        seed: makes each worker's ``random`` and ``numpy.random`` reproducible.
 
     Raises:
-        ValueError: fewer than one process or task.
-        TypeError: an initializer that can not be called.
+        ValueError: fewer than one process or task, or surroundings that can not be.
+        TypeError: an initializer that can not be called, or a wrong type.
         OSError: the system has no room for so many processes.
+        RuntimeError: this process is a child that is just importing the program's main module.
     """
 
     def __init__(
@@ -159,18 +170,36 @@ class Pool:
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
         context: Any = None,
+        *,
+        env: Mapping[str, str | None] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        nice: int | None = None,
+        cpus: Iterable[int] | str | None = None,
+        threads: int | str | None = None,
+        seed: int | None = None,
     ) -> None:
         if processes is None:
-            processes = cpus.cpu_count()
+            processes = cpu_count()
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
         if maxtasksperchild is not None and not _is_positive_int(maxtasksperchild):
             raise ValueError("maxtasksperchild must be a positive int or None")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        preparation.check_start()
+        method = methods.settle() if context is None else context.get_start_method()
+        terms = Terms(
+            initializer,
+            tuple(initargs),
+            maxtasksperchild,
+            Surroundings.checked(
+                env=env, cwd=cwd, nice=nice, cpus=cpus, threads=threads, seed=seed
+            ),
+            partial(launch_worker, method=method),
+        )
         self._ctx = context
         self._engine = Engine(operator.index(processes))
-        self._engine.start(initializer, initargs, maxtasksperchild, launch_worker)
+        self._engine.start(terms)
 
     # ---- one task
 

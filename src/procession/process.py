@@ -8,15 +8,25 @@ the first child of the second child).
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import os
 import signal
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
-from procession._launch import exits, fork, lifeline, methods, stdlib
+from procession._launch import (
+    arrival,
+    exits,
+    handle,
+    lifeline,
+    methods,
+    parcel,
+    preparation,
+    stdlib,
+)
 
 __all__ = ["BaseProcess", "Process", "active_children", "current_process", "parent_process"]
 
@@ -24,12 +34,15 @@ DAEMON_GRACE = 5.0
 """Seconds that daemonic children get, after SIGTERM at their parent's end, before SIGKILL."""
 
 _NO_KWARGS: Mapping[str, Any] = {}
+NO_CHANGES: Mapping[str, str | None] = {}
 
 
 class AuthenticationString(bytes):
-    """A key by which the processes of a family know each other. It cannot be pickled."""
+    """A key by which the processes of a family know each other. It is pickled for children only."""
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if parcel.is_packing():
+            return AuthenticationString, (bytes(self),)
         raise TypeError(
             "Pickling an AuthenticationString object is disallowed for security reasons"
         )
@@ -47,6 +60,8 @@ class BaseProcess:
     _start_method: ClassVar[str | None] = None
     # A daemonic process must not have children, but a pool's worker may.
     _daemon_may_have_children: ClassVar[bool] = False
+    _shares_sentinel = True
+    _held_back: Collection[int] | None = None
 
     _popen: methods.Child | None
     _sentinel: int
@@ -101,6 +116,7 @@ class BaseProcess:
             not _current_process.daemon or _current_process._daemon_may_have_children,
             "daemonic processes are not allowed to have children",
         )
+        preparation.check_start()
         _cleanup()
         child = self._Popen(self)
         if self._popen is None:  # a _Popen of the program's own does not know _adopt()
@@ -113,6 +129,13 @@ class BaseProcess:
     def kill(self) -> None:
         """Send SIGKILL. Descendants of the process end with it."""
         self._started("kill").send_signal(signal.SIGKILL)
+
+    def interrupt(self) -> None:
+        """Send SIGINT: a KeyboardInterrupt in the process's main thread, as Ctrl-C gives.
+
+        Does nothing to a pool's worker, whose parent decides what an interrupt means.
+        """
+        self._started("interrupt").send_signal(signal.SIGINT)
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the process ends, at most `timeout` seconds (None: without limit).
@@ -264,6 +287,13 @@ class BaseProcess:
         del self._target, self._args, self._kwargs
         _children.add(self)
 
+    def _ended(self) -> None:
+        """In the parent: the exit code is known. Called by the start methods."""
+
+    def _environment(self) -> Mapping[str, str | None]:
+        """Changes to the environment of a child that is no copy of its parent."""
+        return NO_CHANGES
+
     @staticmethod
     def _after_fork() -> None:
         """For subclasses: something to be done first in the child."""
@@ -323,48 +353,7 @@ class _ParentProcess(BaseProcess):
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the parent ends, at most `timeout` seconds (None: without limit)."""
-        fork.await_readable(lifeline.watch_parent(), timeout)
-
-
-class _PoolWorker(BaseProcess):
-    """A pool's worker process: daemonic, as the stdlib's, but with the right to have children."""
-
-    _daemon_may_have_children = True
-
-
-def launch_worker(
-    entry: Callable[[], int],
-    *,
-    kind: str = "ForkPoolWorker",
-    known: Callable[[fork.ForkedChild], object] | None = None,
-) -> fork.ForkedChild:
-    """Fork a pool's worker that runs `entry`, which returns the exit code.
-
-    `known` is called with the child before any signal handler can come in.
-
-
-    The worker counts as a child of this process: it has a number and a name (`kind` and the
-    number), current_process() in it says so, and active_children() lists it here.
-    """
-    worker = _PoolWorker(daemon=True)
-    worker.name = f"{kind}-{':'.join(map(str, worker._identity))}"
-
-    def be_worker() -> int:
-        _become(worker)
-        return entry()
-
-    def adopt(child: fork.ForkedChild) -> None:
-        worker._adopt(child)
-        if known is not None:
-            known(child)
-
-    _cleanup()
-    return fork.ForkedChild(
-        be_worker,
-        name=lambda: worker.name,
-        known=adopt,
-        ended=lambda: _children.discard(worker),
-    )
+        handle.await_readable(lifeline.watch_parent(), timeout)
 
 
 def current_process() -> BaseProcess:
@@ -414,6 +403,13 @@ def _become(process: BaseProcess) -> None:
     stdlib.adopt(_current_process, _parent_process)
 
 
+def _rehearse() -> None:
+    """In a child that waits to be one of ours: the first steps of any."""
+    sample = Process(target=int)
+    sample._bootstrap()
+    copy.copy(sample)
+
+
 def _end_children() -> None:
     """At this process's end: terminate the daemonic children, join the others."""
     daemons = []
@@ -435,6 +431,14 @@ def _end_children() -> None:
                 process.join()
 
 
+def _kill_children() -> None:
+    """At this process's end, when the user does not want to wait any more."""
+    for process in active_children():
+        with contextlib.suppress(PermissionError):
+            process.kill()
+            process.join()
+
+
 _children: set[BaseProcess] = set()
 _dangling: weakref.WeakSet[BaseProcess] = weakref.WeakSet()  # for tests that look for leaks
 _process_counter = itertools.count(1)
@@ -443,4 +447,6 @@ _current_process: BaseProcess = _MainProcess()
 
 # Any forked copy of this process has no children yet, also one that os.fork() made.
 os.register_at_fork(after_in_child=_children.clear)
-exits.set_child_ender(_end_children)
+exits.set_child_ender(_end_children, _kill_children)
+stdlib.meet(_current_process, _parent_process)
+arrival.also_rehearse(_rehearse)

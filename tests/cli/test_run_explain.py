@@ -40,12 +40,13 @@ def test_a_program_that_uses_nothing() -> None:
     assert ended.stderr == "procession: the program used nothing of multiprocessing.\n"
 
 
-def test_a_start_method_that_procession_lacks_is_named() -> None:
-    ended = through_run("--explain", "start_methods.py", "spawn")
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_all_start_methods_are_ours(method: str) -> None:
+    ended = through_run("--explain", "start_methods.py", method)
     assert ended.returncode == 0
-    theirs = " ".join(ended.stderr.partition("from the standard library:")[2].split())
-    assert "start method 'spawn'" in theirs
-    assert "Pool (start method 'spawn')" in theirs
+    ours, _, theirs = ended.stderr.partition("from the standard library:")
+    assert {"Pool", "Process", "set_start_method"} <= {*ours.replace(",", " ").split()}
+    assert theirs.split() == ["Event,", "Queue,", "SimpleQueue"]
 
 
 def test_explaining_writes_to_no_file_of_the_programs() -> None:

@@ -21,8 +21,9 @@ def test_every_way_to_import_works_and_gives_ours_where_there_is_one() -> None:
         "context.BaseContext",
         "process.current_process",
         "get_context('fork').Process",
+        "SpawnContext",
     }
-    assert whose["SpawnContext"] == "stdlib"
+    assert whose["ThreadPool"] == "stdlib"
     assert set(whose.values()) <= {"procession", "stdlib", "multiprocessing"}
 
 

@@ -50,7 +50,7 @@ def test_lines_are_short(page: Path) -> None:
     long = [
         f"{_name(page)}:{number}"
         for number, line in enumerate(page.read_text().splitlines(), 1)
-        if len(line) > LONGEST_LINE
+        if len(line) > LONGEST_LINE and not line.startswith("### `")  # headings are one line
     ]
     assert long == []
 

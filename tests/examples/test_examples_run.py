@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import plain, run
+from tests.cli.running import PROGRAMS, plain, run, through_run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -33,3 +33,34 @@ def test_every_example_is_run_somewhere() -> None:
     elsewhere = {"demo.py"}
     ours = {"square_and_cube.py", "pool_map.py", "process_ids.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == ours | elsewhere
+
+
+GUARD = 'if __name__ == "__main__":\n'
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("name", ["square_and_cube.py", "pool_map.py", "process_ids.py"])
+def test_a_plain_program_gives_the_same_under_each_start_method(
+    name: str, method: str, tmp_path: Path
+) -> None:
+    text = (PROGRAMS / name).read_text()
+    choice = f"    import multiprocessing\n    multiprocessing.set_start_method({method!r})\n"
+    (tmp_path / name).write_text(text.replace(GUARD, GUARD + choice))
+    ended = through_run(name, folder=tmp_path)
+    expected = plain(name)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert lines(ended.stdout) == lines(expected.stdout)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("name", ["square_and_cube.py", "pool_map.py", "process_ids.py"])
+def test_an_example_gives_the_same_under_each_start_method(
+    name: str, method: str, tmp_path: Path
+) -> None:
+    text = (EXAMPLES / name).read_text()
+    choice = f"    import procession\n    procession.set_start_method({method!r})\n"
+    (tmp_path / name).write_text(text.replace(GUARD, GUARD + choice))
+    ended = plain(name, folder=tmp_path)
+    expected = plain(name)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert lines(ended.stdout) == lines(expected.stdout)

@@ -66,7 +66,7 @@ def test_a_function_may_register_and_cancel_others(order: list[object]) -> None:
     assert order == ["first", "higher", "children", "lower"]
 
 
-@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
 def test_one_that_raises_is_reported_and_keeps_none_from_running(
     order: list[object], error: type[BaseException], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,3 +99,69 @@ def test_the_order_is_that_of_the_priorities_whatever_they_are(
                 expected.append((priority, age))
         exits.run()
     assert ran == sorted(expected, reverse=True)
+
+
+@pytest.fixture
+def ends(order: list[object]) -> Iterator[list[type[BaseException]]]:
+    """What the end of the children is going to raise, in turn."""
+    raised: list[type[BaseException]] = []
+
+    def end() -> None:
+        order.append("children")
+        if raised:
+            raise raised.pop(0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exits, "_interrupts", 0)
+        patch.setattr(exits, "_end_children", end)
+        patch.setattr(exits, "_kill_children", lambda: order.append("killed"))
+        yield raised
+
+
+def test_a_first_interrupt_does_not_end_the_wait(
+    order: list[object], ends: list[type[BaseException]]
+) -> None:
+    ends.append(KeyboardInterrupt)
+    register_exit(lambda: order.append("after"), priority=-1)
+    with pytest.raises(KeyboardInterrupt):
+        exits.run()
+    exits.run()  # it is told once
+    assert order == ["children", "children", "after", "children"]
+
+
+def test_a_second_interrupt_kills(order: list[object], ends: list[type[BaseException]]) -> None:
+    ends += [KeyboardInterrupt] * 2
+    register_exit(lambda: order.append("after"), priority=-1)
+    with pytest.raises(KeyboardInterrupt):
+        exits.run()
+    assert order == ["children", "children", "killed", "after"]
+
+
+def test_the_first_may_have_ended_the_program(
+    order: list[object], ends: list[type[BaseException]]
+) -> None:
+    exits.interrupted(KeyboardInterrupt())
+    ends.append(KeyboardInterrupt)
+    exits.run()
+    assert order == ["children", "killed"]
+
+
+def test_both_may_have_come_before(order: list[object], ends: list[type[BaseException]]) -> None:
+    second = KeyboardInterrupt()
+    second.__context__ = KeyboardInterrupt()
+    exits.interrupted(second)
+    exits.run()
+    assert order == ["killed", "children"]
+
+
+def test_an_interrupted_exit_function_counts(
+    order: list[object], ends: list[type[BaseException]]
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    register_exit(interrupt, priority=2)
+    register_exit(interrupt, priority=1)
+    with pytest.raises(KeyboardInterrupt):
+        exits.run()
+    assert order == ["killed", "children"]

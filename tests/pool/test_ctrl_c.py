@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.plugins.scripts import LIMIT, script_environment
+from tests.plugins.terminal import run_at_a_terminal, tracebacks
 
 _HEAD = """
 import os, signal, sys, time
@@ -49,47 +45,9 @@ def at_a_terminal(tmp_path: Path) -> Callable[..., tuple[int, str]]:
     def run(text: str, presses: int = 1) -> tuple[int, str]:
         path = tmp_path / "program.py"
         path.write_text(_HEAD + text)
-        ours, its = pty.openpty()
-        try:
-            program = subprocess.Popen(
-                [sys.executable, "-c", _AS_LEADER, str(path)],
-                env=script_environment(PYTHON_COLORS="0"),
-                stdin=its,
-                stdout=its,
-                stderr=its,
-                start_new_session=True,
-            )
-            os.close(its)
-            output = b""
-            pressed = 0
-            while True:
-                try:
-                    output += os.read(ours, 4096)
-                except OSError:  # the last one who held the terminal has ended
-                    break
-                if pressed < presses and output.count(b"staying\r\n") > pressed:
-                    pressed += 1
-                    os.write(ours, b"\x03")
-            return program.wait(LIMIT), output.decode().replace("\r\n", "\n")
-        finally:
-            os.close(ours)
+        return run_at_a_terminal(path, [["staying"]] * presses)
 
     return run
-
-
-_AS_LEADER = """
-import fcntl, os, runpy, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-mode = termios.tcgetattr(0)
-mode[3] &= ~termios.ECHO
-termios.tcsetattr(0, termios.TCSANOW, mode)
-runpy.run_path(sys.argv[1], run_name="__main__")
-"""
-
-
-def _tracebacks(output: str) -> int:
-    """How many were printed; one that Python chains to another (os.environ.get) is none."""
-    return output.count("Traceback") - output.count("During handling of the above exception")
 
 
 @pytest.mark.parametrize("wait", _WAITS)
@@ -99,7 +57,7 @@ def test_one_traceback_and_no_worker_left(
     code, output = at_a_terminal(f"with Pool(2) as pool:\n    {_WAITS[wait]}\n")
     assert code == -signal.SIGINT
     assert output.rstrip().endswith("KeyboardInterrupt")
-    assert _tracebacks(output) == 1
+    assert tracebacks(output) == 1
     assert "Exception in thread" not in output
     assert "ForkPoolWorker" not in output
 
@@ -107,7 +65,7 @@ def test_one_traceback_and_no_worker_left(
 def test_without_with(at_a_terminal: Callable[..., tuple[int, str]]) -> None:
     code, output = at_a_terminal("pool = Pool(2)\npool.map(stay, range(10), 1)\n")
     assert code == -signal.SIGINT
-    assert _tracebacks(output) == 1
+    assert tracebacks(output) == 1
 
 
 def test_a_program_that_catches_it_goes_on_with_its_pool(
@@ -123,7 +81,7 @@ with Pool(2) as pool:
     code, output = at_a_terminal(text)
     assert code == 0
     assert output.endswith("caught [0, 1, 4, 9, 16]\n")
-    assert _tracebacks(output) == 0
+    assert tracebacks(output) == 0
 
 
 def test_during_the_start_of_many_pools(at_a_terminal: Callable[..., tuple[int, str]]) -> None:
@@ -138,7 +96,7 @@ while True:
 """
     code, output = at_a_terminal(text)
     assert code == -signal.SIGINT
-    assert _tracebacks(output) == 1
+    assert tracebacks(output) == 1
     assert "ForkPoolWorker" not in output
 
 

@@ -6,7 +6,6 @@ import functools
 import operator
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -221,8 +220,7 @@ def test_functions_of_the_same_code_are_told_apart(pool: Pool) -> None:
 # ---- __main__
 
 
-def test_functions_defined_after_the_pool_began(run_script: RunScript, tmp_path: Path) -> None:
-    path = tmp_path / "program.py"
+def test_functions_defined_after_the_pool_began(run_script: RunScript) -> None:
     done = run_script(
         """
 import procession as mp
@@ -252,10 +250,9 @@ with mp.Pool(2) as pool:
 
     points = pool.map(Point, range(3))
     print([point.x for point in points], {type(point) is Point for point in points})
-    try:
-        pool.apply(abs, (Point(1),))
-    except AttributeError as error:
-        print(error)
+    moved = pool.map(lambda point: Point(point.x + 1), points)
+    print([point.x for point in moved], {type(point) is Point for point in moved})
+    print(pool.apply(getattr, (Point(5), "x")), list(pool.imap(vars, [Point(6)])))
     print(pool.apply(f, (2,)))
 pool.join()
 """
@@ -266,8 +263,9 @@ pool.join()
         "[0, 100, 200] 100 [0, 100, 200]",
         "[0, -1, -2] [-1] [-4]",
         "[0, 1, 2] {True}",
-        # As an argument it goes by its name, which the workers do not know.
-        f"Can't get attribute 'Point' on <module '__main__' from {str(path)!r}>",
+        # As an argument it goes by its name first, which the workers do not know; then by value.
+        "[1, 2, 3] {True}",
+        "5 [{'x': 6}]",
         "200",
     ]
 

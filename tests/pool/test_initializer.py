@@ -10,7 +10,7 @@ import pytest
 
 from procession.errors.pool import InitializerFailed
 from procession.pool import Pool
-from procession.process import launch_worker
+from procession.pool_worker import launch_worker
 from tests.pool.gates import Gate, Log, error_of
 
 _state: dict[str, Any] = {}

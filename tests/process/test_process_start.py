@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from procession import process
-from procession._launch import fork
+from procession._launch import handle
+from procession.pool_worker import launch_worker
 from tests.plugins.scripts import LIMIT, RunScript
 
 _HEAD = """
 import errno, os, signal, sys, threading
 from procession import context
-from procession._launch import fork, lifeline
+from procession._launch import fork, handle, lifeline
 mp = context.get_context("fork")
 def no_child_is_left():
     try:
@@ -71,20 +72,20 @@ def test_a_start_that_the_system_refuses_can_be_tried_again(run_script: RunScrip
     result = run_script(
         _HEAD
         + """
-real = fork._fork
+real = fork.fork_process
 def refuse():
     raise BlockingIOError(errno.EAGAIN, "no room for a process")
 process = mp.Process(target=sys.exit, args=(7,))
 assert mp.active_children() == []
 lifeline.hold()
 before = os.listdir("/proc/self/fd")
-fork._fork = refuse
+fork.fork_process = refuse
 try:
     process.start()
 except BlockingIOError:
     print("refused", process.pid, no_child_is_left(), os.listdir("/proc/self/fd") == before)
 print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-fork._fork = real
+fork.fork_process = real
 process.start()
 process.join()
 print(process.exitcode)
@@ -97,13 +98,13 @@ def test_ctrl_c_after_the_fork_finds_a_child_that_is_known(run_script: RunScript
     result = run_script(
         _HEAD
         + """
-real = fork._fork
+real = fork.fork_process
 def fork_and_interrupt():
     pid = real()
     if pid:
         os.kill(os.getpid(), signal.SIGINT)
     return pid
-fork._fork = fork_and_interrupt
+fork.fork_process = fork_and_interrupt
 read, write = os.pipe()
 process = mp.Process(target=os.read, args=(read, 1))
 try:
@@ -124,13 +125,13 @@ def test_ctrl_c_before_a_child_is_in_order_is_its_own(run_script: RunScript) -> 
     result = run_script(
         _HEAD
         + """
-real = fork._fork
+real = fork.fork_process
 def fork_and_interrupt():
     pid = real()
     if not pid:
         os.kill(os.getpid(), signal.SIGINT)
     return pid
-fork._fork = fork_and_interrupt
+fork.fork_process = fork_and_interrupt
 process = mp.Process(target=print, args=("ran",), name="child")
 try:
     process.start()
@@ -153,7 +154,7 @@ def interrupt(pid):
     os.kill(os.getpid(), signal.SIGINT)  # this thread holds it back, the other takes it
     while True:
         signal.pthread_sigmask(signal.SIG_BLOCK, ())  # runs the handlers that are due
-fork._open_sentinel = interrupt
+handle._open_sentinel = interrupt
 done = threading.Event()
 thread = threading.Thread(target=done.wait)
 thread.start()
@@ -187,15 +188,15 @@ def make_pipe_and_signal():
     signal.raise_signal(signal.SIGUSR1)
     return pipe
 lifeline._pipe = make_pipe_and_signal
-real = fork._fork
+real = fork.fork_process
 def fork_and_signal():
-    fork._fork = real
+    fork.fork_process = real
     pid = real()
     if pid:
         signal.raise_signal(signal.SIGUSR1)
     return pid
 start()
-fork._fork = fork_and_signal
+fork.fork_process = fork_and_signal
 start()
 for process in started:
     process.join()
@@ -292,7 +293,7 @@ def test_a_status_that_was_taken_by_others_does_not_hang_anybody(
 process = mp.Process(target=os._exit, args=(7,))
 {prepare}
 process.join()
-print(process.exitcode in (7, fork.STATUS_LOST), process.is_alive(), no_child_is_left())
+print(process.exitcode in (7, handle.STATUS_LOST), process.is_alive(), no_child_is_left())
 process.terminate()
 process.close()
 """
@@ -317,7 +318,7 @@ def _kept() -> set[int | None]:
 
 
 def test_a_worker_whose_end_is_known_is_kept_no_longer() -> None:
-    worker = process.launch_worker(lambda: 3)
+    worker = launch_worker(lambda: 3)
     assert worker.pid in _kept()
     assert worker.wait(LIMIT) == 3
     assert worker.pid not in _kept()
@@ -325,14 +326,14 @@ def test_a_worker_whose_end_is_known_is_kept_no_longer() -> None:
 
 def test_a_worker_that_is_given_up_is_reaped_by_a_later_start() -> None:
     gate, open_gate = os.pipe()
-    worker = process.launch_worker(lambda: len(os.read(gate, 1)))
+    worker = launch_worker(lambda: len(os.read(gate, 1)))
     own = os.pidfd_open(worker.pid)
     worker.close()
     assert worker.pid not in _kept()
-    assert worker.poll() == fork.STATUS_LOST
+    assert worker.poll() == handle.STATUS_LOST
     os.write(open_gate, b"x")
     assert select.select([own], [], [], LIMIT)[0]
-    process.launch_worker(lambda: 0).wait(LIMIT)
+    launch_worker(lambda: 0).wait(LIMIT)
     with pytest.raises(ChildProcessError):
         os.waitpid(worker.pid, os.WNOHANG)
     for fd in (own, gate, open_gate):

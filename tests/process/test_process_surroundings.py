@@ -25,7 +25,7 @@ def test_each_worker_has_the_same_few_descriptors(run_script: RunScript) -> None
     result = run_script(
         """
 import os
-from procession.process import launch_worker
+from procession.pool_worker import launch_worker
 read, write = os.pipe()
 results, tell = os.pipe()
 def work():

@@ -7,7 +7,6 @@
 ``ours``        what procession has
 ``original``    the standard library's multiprocessing, kept under ``procession._stdlib``
 ``agree``       makes that one and ours agree: on processes, start methods, what ends when
-``otherways``   start methods that procession lacks
 ``explain``     keeps account of what a program used, and whose it was
 ==============  ==========================================================================
 

@@ -12,13 +12,29 @@ from types import ModuleType
 
 import procession
 
+# Modules of ours that have everything from the standard library: so a program gets it there.
+_BORROWED = {
+    "connection",
+    "dummy",
+    "heap",
+    "managers",
+    "queues",
+    "reduction",
+    "resource_sharer",
+    "resource_tracker",
+    "shared_memory",
+    "sharedctypes",
+    "synchronize",
+    "util",
+}
+
 
 def find(submodule: str) -> ModuleSpec | None:
     """Where our submodule is ("pool", "dummy.connection"; "" is the package); None: no such."""
     if not submodule:
         return procession.__spec__
     package, _, last = f"procession.{submodule}".rpartition(".")
-    if last.startswith("_"):
+    if last.startswith("_") or submodule.partition(".")[0] in _BORROWED:
         return None
     try:
         return PathFinder.find_spec(f"{package}.{last}", import_module(package).__path__)
@@ -32,6 +48,7 @@ def load(submodule: str) -> ModuleType:
 
 
 def exported(submodule: str) -> Sequence[str]:
-    """The public names in our submodule."""
-    names: Sequence[str] = getattr(load(submodule), "__all__", ())
-    return names
+    """The public names in our submodule; not what it has from the standard library."""
+    module = load(submodule)
+    borrowed = getattr(module, "_BORROWED", ())
+    return [name for name in getattr(module, "__all__", ()) if name not in borrowed]

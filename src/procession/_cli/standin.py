@@ -16,9 +16,9 @@ from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 from typing import Any
 
-import procession
 from procession import context
-from procession._cli import agree, explain, original, otherways, ours
+from procession._cli import agree, explain, original, ours
+from procession._launch import preparation, stdlib
 
 _PUBLIC = original.PUBLIC
 _account: explain.Account | None = None
@@ -28,7 +28,8 @@ def install(account: explain.Account | None = None) -> None:
     """Put ours in the standard library's place, for all imports from now on.
 
     What was imported before stays with those who have it. With an `account`, the program's uses of
-    multiprocessing are noted there. A second call changes nothing but the account.
+    multiprocessing are noted there. A second call changes nothing but the account. Children that
+    are no copies of this process call it first of all.
     """
     global _account
     _account = account
@@ -38,9 +39,9 @@ def install(account: explain.Account | None = None) -> None:
         if name == _PUBLIC or name.startswith(_PUBLIC + "."):
             del sys.modules[name]
     sys.meta_path.insert(0, _Finder())
-    context.BaseContext.fallback = _of_context
-    context._contexts = _Contexts(context._contexts)
-    otherways.register()
+    stdlib.borrow_from(original.load)
+    context._notice = _note_borrowed
+    preparation.also_prepare(install)
 
 
 class StandIn(ModuleType):
@@ -92,21 +93,8 @@ class StandIn(ModuleType):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None
 
 
-def Pool(*args: Any, **kwargs: Any) -> Any:
-    """A pool of worker processes; see ``procession.pool.Pool``.
-
-    It is the standard library's if only that has the start method in force: our workers are forked.
-    """
-    current: Any = context.get_context()
-    if isinstance(current, context.BaseContext):
-        return procession.Pool(*args, **kwargs)
-    _note(f"Pool (start method {current._name!r})", is_ours=False, caller=sys._getframe(1))
-    return current.Pool(*args, **kwargs)
-
-
 # Where it takes both packages to answer.
 _JOINT: dict[tuple[str, str], Any] = {
-    ("", "Pool"): Pool,
     ("", "active_children"): agree.active_children,
     ("process", "active_children"): agree.active_children,
 }
@@ -150,33 +138,9 @@ class _TheirsLoader:
         _note(f"{submodule} (module)", is_ours=False, caller=sys._getframe(1))
 
 
-class _Contexts(dict[str, context.BaseContext]):
-    """Our contexts by start method, and the standard library's where we have none."""
-
-    def __missing__(self, method: str) -> Any:
-        if method not in _stdlib_contexts():
-            raise KeyError(method)
-        _note(f"start method {method!r}", is_ours=False, caller=sys._getframe(1))
-        return _stdlib_contexts()[method]
-
-
-def _of_context(asked: context.BaseContext, name: str) -> Any:
-    """What a context of ours lacks: taken from the standard library's for the same method."""
-    method = getattr(type(asked), "_name", None)
-    # A context of somebody's own making has a method that nobody knows.
-    default = original.load("context")._default_context
-    try:
-        value = getattr(_stdlib_contexts().get(method, default), name)
-    except AttributeError:
-        message = f"{type(asked).__name__!r} object has no attribute {name!r}"
-        raise AttributeError(message) from None
-    _note(f"{type(asked).__name__}.{name}", is_ours=False, caller=sys._getframe(1))
-    return value
-
-
-def _stdlib_contexts() -> dict[str | None, Any]:
-    contexts: dict[str | None, Any] = original.load("context")._concrete_contexts
-    return contexts
+def _note_borrowed(borrower: context.BaseContext, name: str) -> None:
+    """A context of ours gave what the standard library's has."""
+    _note(f"{type(borrower).__name__}.{name}", is_ours=False, caller=sys._getframe(1))
 
 
 def _note(name: str, *, is_ours: bool, caller: FrameType) -> bool:

@@ -17,5 +17,6 @@ VALUE: Final = 0  # the pickled value, or list of values of a chunk
 ERROR: Final = 1  # an encoded exception (see exceptions.py)
 OUTCOMES: Final = 2  # EACH: pickled list of (True, value) and (False, encoded exception)
 BY_VALUE: Final = 3  # the worker can not find the function by its name: send it by value
+ARGUMENTS_BY_VALUE: Final = 6  # an encoded exception: so can it not find what they are made of
 READY: Final = 4  # a worker has initialised itself
 INITIALIZER_FAILED: Final = 5  # an encoded exception

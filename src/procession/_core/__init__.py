@@ -12,7 +12,9 @@ from __future__ import annotations
 from procession._core.binding import (
     INLINE_LIMIT,
     Channel,
+    adopt,
     alive,
+    arena_descriptor,
     arena_statistics,
     exclusively,
     failpoint_arm,
@@ -29,7 +31,9 @@ from procession._core.binding import (
 __all__ = [
     "INLINE_LIMIT",
     "Channel",
+    "adopt",
     "alive",
+    "arena_descriptor",
     "arena_statistics",
     "exclusively",
     "failpoint_arm",

@@ -59,6 +59,28 @@ int seat_argument(const Channel *self, PyObject *argument, uint32_t *seat)
     return 0;
 }
 
+static Channel *channel_allocate(PyTypeObject *type, int supervisor)
+{
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    Channel *self = (Channel *)allocate(type, 0);
+    if (!self)
+        return NULL;
+    self->supervisor = supervisor;
+    self->scratch = PyMem_Malloc(COLLECT_ROOM);
+    self->published = PyDict_New();
+    self->answer_name = PyUnicode_InternFromString("answer");
+    self->attend_name = PyUnicode_InternFromString("attend");
+    self->block_name = PyUnicode_InternFromString("block");
+    self->append_name = PyUnicode_InternFromString("append");
+    if (!self->scratch || !self->published || !self->answer_name || !self->attend_name ||
+        !self->block_name || !self->append_name) {
+        Py_DECREF(self);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    return self;
+}
+
 static PyObject *channel_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"workers", "tasks", "results", "cores", "supervisor", NULL};
@@ -80,22 +102,9 @@ static PyObject *channel_new(PyTypeObject *type, PyObject *args, PyObject *keywo
     struct pcn_arena *arena = family_arena();
     if (!arena)
         return NULL;
-    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    Channel *self = (Channel *)allocate(type, 0);
+    Channel *self = channel_allocate(type, supervisor);
     if (!self)
         return NULL;
-    self->supervisor = supervisor;
-    self->scratch = PyMem_Malloc(COLLECT_ROOM);
-    self->published = PyDict_New();
-    self->answer_name = PyUnicode_InternFromString("answer");
-    self->attend_name = PyUnicode_InternFromString("attend");
-    self->block_name = PyUnicode_InternFromString("block");
-    self->append_name = PyUnicode_InternFromString("append");
-    if (!self->scratch || !self->published || !self->answer_name || !self->attend_name ||
-        !self->block_name || !self->append_name) {
-        Py_DECREF(self);
-        return PyErr_NoMemory();
-    }
     enum pcn_status status;
     pcn_block_id block;
     Py_BEGIN_ALLOW_THREADS
@@ -109,6 +118,29 @@ static PyObject *channel_new(PyTypeObject *type, PyObject *args, PyObject *keywo
     self->channel = pcn_channel_init(arena, pcn_block_offset(arena, block), workers, tasks,
                                      results, cores);
     return (PyObject *)self;
+}
+
+static PyObject *channel_attach(PyObject *type, PyObject *args)
+{
+    unsigned int block;
+    int supervisor;
+    if (!PyArg_ParseTuple(args, "Ii", &block, &supervisor))
+        return NULL;
+    struct pcn_arena *arena = family_arena();
+    Channel *self = arena ? channel_allocate((PyTypeObject *)type, supervisor) : NULL;
+    if (!self)
+        return NULL;
+    self->block = block;
+    self->channel = (struct pcn_channel *)(void *)pcn_block_bytes(arena, block);
+    return (PyObject *)self;
+}
+
+static PyObject *channel_handle(Channel *self, PyObject *ignored)
+{
+    (void)ignored;
+    if (!channel_is_open(self))
+        return NULL;
+    return Py_BuildValue("(Ii)", (unsigned)self->block, self->supervisor);
 }
 
 static void free_published(Channel *self, struct pcn_arena *arena)
@@ -253,6 +285,10 @@ static PyMethodDef channel_methods[] = {
     METHOD(release, METH_NOARGS,
            "release(): free what is published, and the channel's memory once the last thread has "
            "left it."),
+    METHOD(attach, METH_VARARGS | METH_CLASS,
+           "attach(block, supervisor): a worker's view of the channel with that handle."),
+    METHOD(handle, METH_NOARGS,
+           "handle(): (block, supervisor): what a worker that was not forked attaches to."),
     METHOD(publish, METH_O, "publish(bytes): put bytes in a block; its id."),
     METHOD(fetch, METH_O, "fetch(block): a block's content as bytes."),
     METHOD(free, METH_O, "free(block)"),

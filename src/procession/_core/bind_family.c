@@ -35,16 +35,20 @@ static bool has_descriptor(void)
     return fstat(arena.fd, &about) == 0 && about.st_dev == device && about.st_ino == inode;
 }
 
+static PyObject *raise_closed(void)
+{
+    PyErr_SetString(PyExc_OSError, "this program closed the shared arena's descriptor "
+                    "(os.closerange()?): close what you do not know before the first use of a "
+                    "pool, or use pools in a child that closes it");
+    return NULL;
+}
+
 PyObject *raise_status(enum pcn_status status)
 {
     switch (status) {
     case PCN_NO_MEMORY:
-        if (arena.base && !has_descriptor()) {
-            PyErr_SetString(PyExc_OSError, "this program closed the shared arena's descriptor "
-                            "(os.closerange()?): close what you do not know before the first use "
-                            "of a pool, or use pools in a child that closes it");
-            break;
-        }
+        if (arena.base && !has_descriptor())
+            return raise_closed();
         PyErr_Format(PyExc_MemoryError, "the shared arena can not grow: %s; free memory, or "
                      "send less at once", strerror(errno));
         break;
@@ -123,6 +127,40 @@ static PyObject *join(PyObject *module, PyObject *ignored)
     (void)ignored;
     struct pcn_arena *family = family_arena();
     return family ? PyLong_FromUnsignedLongLong(family->me) : NULL;
+}
+
+static PyObject *adopt(PyObject *module, PyObject *args)
+{
+    (void)module;
+    int fd;
+    unsigned long long by;
+    if (!PyArg_ParseTuple(args, "iK", &fd, &by))
+        return NULL;
+    if (arena.me != 0) {
+        PyErr_SetString(PyExc_RuntimeError, "this process has an arena already");
+        return NULL;
+    }
+    /* One that the process which forked this one had stays mapped: it may hold things in it. */
+    struct stat about;
+    enum pcn_status status =
+        fstat(fd, &about) == 0 ? pcn_arena_attach(&arena, fd) : PCN_REFUSED;
+    if (status != PCN_OK)
+        return raise_status(status);
+    device = about.st_dev;
+    inode = about.st_ino;
+    parent = by;
+    return join(module, NULL);
+}
+
+static PyObject *descriptor(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    if (!family_arena())
+        return NULL;
+    if (!has_descriptor()) /* another file may have its number by now */
+        return raise_closed();
+    return PyLong_FromLong(arena.fd);
 }
 
 static PyObject *alive(PyObject *module, PyObject *token)
@@ -204,6 +242,11 @@ static PyObject *fork_process(PyObject *module, PyObject *ignored)
 
 PyMethodDef family_methods[] = {
     {"join", join, METH_NOARGS, "join(): make or enter the family arena; this process's token."},
+    {"adopt", adopt, METH_VARARGS,
+     "adopt(fd, parent): enter the arena behind `fd`, which is this process's from then on, as a "
+     "child of the process with the token `parent`; this process's token."},
+    {"arena_descriptor", descriptor, METH_NOARGS,
+     "arena_descriptor(): the arena's memory file, to be handed to a child."},
     {"alive", alive, METH_O, "alive(token): does the process of this token live?"},
     {"sweep", sweep, METH_NOARGS, "sweep(): return what dead processes held; how many."},
     {"trim", trim, METH_NOARGS, "trim(): give the pages of free blocks back to the system."},

@@ -79,7 +79,7 @@ class Attendant:
             self.call()
 
     def send_by_value(self, arrival: Arrival) -> None:
-        """Have a record sent again, with its function by value. Told twice, it is sent once."""
+        """Have a record sent again, with its function or arguments by value; once only."""
         self._by_value.append(arrival)
         self.call()
 
@@ -134,7 +134,7 @@ class Attendant:
     def _send_by_value(self, arrival: Arrival) -> None:
         if arrival is not self._last_sent:
             self._last_sent = arrival
-            self._engine.send_by_value(arrival[0])
+            self._engine.send_by_value(*arrival[:3])
 
     def _run(self) -> None:
         me = object()

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
 
 from procession._launch.methods import Child
-
-
-class Launch(Protocol):
-    """Starts a worker process that runs a function, which returns the exit code."""
-
-    def __call__(
-        self, entry: Callable[[], int], /, *, known: Callable[[Any], object]
-    ) -> object: ...
 
 
 class Worker:

@@ -14,11 +14,11 @@ from typing import Any, NoReturn
 from procession import _core
 from procession._codec import messages
 from procession._codec.functions import CARRIED
-from procession._codec.objects import PROTOCOL, dumps
+from procession._codec.objects import PROTOCOL, dumps, dumps_by_value, loads_items
 from procession._core import Channel
 from procession._engine.attendant import FULL_RING_STEP, STEP, Attendant
 from procession._engine.copies import disable_copies, refuse_copy
-from procession._engine.crew import Crew, Launch
+from procession._engine.crew import Crew
 from procession._engine.ending import Cause, completed, end_error
 from procession._engine.entries import (
     DEATH,
@@ -30,6 +30,7 @@ from procession._engine.entries import (
     Task,
 )
 from procession._engine.feeding import Feeder
+from procession._engine.hiring import Terms
 from procession._engine.holding import let_go
 from procession._engine.ledger import Ledger
 from procession._engine.maps import MapJob
@@ -38,8 +39,6 @@ from procession._engine.publishing import Publisher
 from procession._engine.streams import StreamJob
 from procession._engine.supervisor import PATIENCE, Supervisor
 from procession._launch import cpus, exits
-from procession._launch.methods import Child
-from procession._worker.loop import Seat, work
 
 RING_BYTES = 1 << 20
 """Of each ring: room for some ten thousand small tasks or results."""
@@ -69,37 +68,22 @@ class Engine:
         self._finished = False
         self._exit: exits.ExitHandle | None = None
 
-    def start(
-        self,
-        initializer: Callable[..., object] | None,
-        initargs: Iterable[Any],
-        max_tasks: int | None,
-        launch: Launch,
-    ) -> None:
+    def start(self, terms: Terms) -> None:
         """Start the workers; if this raises, an interrupt for one, none is left.
-
-        Args:
-            initializer, initargs: called once in each of them.
-            max_tasks: after so many tasks a worker is replaced; None for never.
-            launch: starts a worker process that runs the given function.
 
         Raises:
             OSError: the system has no room for so many processes.
             MemoryError: it has none for the channel.
+            Exception: what the start method needs to pickle can not be pickled.
         """
-        workers, initargs = self.workers, tuple(initargs)
-
-        def start(seat: int, known: Callable[[Child], object]) -> None:
-            about = Seat(self.channel, seat, initializer, initargs, max_tasks, mask)
-            launch(lambda: work(about), known=known)
-
-        crew = Crew(workers, start)
+        workers = self.workers
         supervisor: Supervisor | None = None
         mask = frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         bell = os.eventfd(0)
         try:
             # A core is spare for the waiting thread while fewer tasks run than there are cores.
             self.channel = Channel(workers, RING_BYTES, RING_BYTES, cpus.cpu_count(), bell)
+            crew = Crew(workers, terms.starter(self.channel, workers, mask))
             self.functions = Publisher(self.channel, self.ledger)
             self.attendant = Attendant(self)
             self.supervisor = Supervisor(self, crew, bell, patience=max(PATIENCE, 2 * workers))
@@ -242,17 +226,32 @@ class Engine:
                 record.payload = b""  # the block has it
         return True
 
-    def send_by_value(self, record: Record) -> None:
-        """The workers do not know its function by name. Runs code of the user's."""
+    def send_by_value(self, record: Record, kind: int, error: bytes) -> None:
+        """The workers do not know its function by name, or what its arguments are made of (`kind`
+        says which). Runs code of the user's."""
         try:
-            sent = self.functions.publish(record.function, by_value=True)
-        except Exception as error:
+            if kind == messages.BY_VALUE:
+                record.sent = self.functions.publish(record.function, by_value=True) or record.sent
+            elif not self._arguments_by_value(record):
+                with self.lock:
+                    record.arrive(self, messages.ERROR, error, 0)
+                return
+        except Exception as failure:
             with self.lock:
-                record.arrive(self, FAILURE, error, 0)
+                record.arrive(self, FAILURE, failure, 0)
             return
-        if sent is not None:
-            record.sent = sent
         self.send_again(HeldRecord(Held.UNSTARTED, record))
+
+    def _arguments_by_value(self, record: Record) -> bool:
+        """Pickle them once more, with what they are made of; False if that was done already."""
+        payload = self.channel.fetch(record.block) if record.block else record.payload
+        if b"cloudpickle" in payload:
+            return False
+        by_value = dumps_by_value(loads_items(payload))
+        with self.lock:
+            self.free_payload(record)
+            record.payload = by_value
+        return True
 
     def send_again(self, held: HeldRecord) -> None:
         """Send a record once more that was certainly not run, before all others."""
@@ -290,7 +289,7 @@ class Engine:
                 except IndexError:  # no more: a signal handler may come in here, and do it all
                     break
                 entry, kind, payload, last = arrival
-                if kind == messages.BY_VALUE:
+                if kind in (messages.BY_VALUE, messages.ARGUMENTS_BY_VALUE):
                     self.attendant.send_by_value(arrival)
                 elif entry is not None:
                     entry.arrive(self, kind, payload, last)
@@ -374,7 +373,7 @@ class Engine:
         self.supervisor.wake()
         if wait:
             with let_go(self.lock):
-                self.supervisor.join()
+                self.supervisor.end()
                 self.attendant.join(1.0)
 
     def join(self) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from procession._engine.crew import Crew, Worker
 from procession._engine.ending import Cause
 from procession._engine.policy import Instruction, PoolState, WorkerEnded, decide
+from procession._launch.handle import LONGEST_SLEEP
 from procession.errors.pool import describe_exit
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ TERMINATE_GRACE = 1.0
 PATIENCE = 100
 """False starts in a row (more than twice the workers, at least) that are borne."""
 
+OWN_FAULT = 25
+"""For how many it counts if a worker was not killed, but ended itself: so will the next."""
+
 
 class Supervisor:
     """Watches the crew of one engine.
@@ -55,6 +59,7 @@ class Supervisor:
         self._poll = select.poll()
         self._poll.register(bell, select.POLLIN)
         self._kill_at: float | None = None
+        self._is_hasty = False
         self._retry_at: float | None = None
         self.start_failure: Cause = None
         self._thread = threading.Thread(target=self.run, name="procession-supervisor", daemon=True)
@@ -71,8 +76,20 @@ class Supervisor:
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for its end: no worker is left then. Not from its own thread."""
-        if self._thread is not threading.current_thread() and self._thread.ident is not None:
-            self._thread.join(timeout)
+        thread = self._thread
+        if thread is not threading.current_thread() and thread.ident is not None:
+            thread.join(LONGEST_SLEEP if timeout is None else timeout)
+            while timeout is None and thread.is_alive():
+                thread.join(LONGEST_SLEEP)
+
+    def end(self) -> None:
+        """As join(), while a pool is terminated: an interrupt ends the workers' time, too."""
+        try:
+            self.join()
+        except BaseException:
+            self._is_hasty = True
+            self.wake()
+            raise
 
     def worker_is_ready(self, seat: int) -> None:
         """A worker has initialised itself. Under the engine's lock."""
@@ -146,7 +163,7 @@ class Supervisor:
         if self._kill_at is None:
             self._kill_at = monotonic() + TERMINATE_GRACE
             self._crew.signal(signal.SIGTERM)
-        elif monotonic() >= self._kill_at:
+        elif self._is_hasty or monotonic() >= self._kill_at:
             self._kill_at = monotonic() + TERMINATE_GRACE
             self._crew.signal(signal.SIGKILL)
 
@@ -158,7 +175,7 @@ class Supervisor:
             engine.collect()
             held = engine.bury(worker.seat)
             if not worker.ready:
-                self._false_starts += 1
+                self._false_starts += 1 if (child.poll() or 0) < 0 else OWN_FAULT
             ended = WorkerEnded(
                 held=held.state,
                 ready=worker.ready,

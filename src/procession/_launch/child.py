@@ -21,7 +21,11 @@ from typing import NoReturn
 
 from procession._launch import exits, lifeline, stdlib, streams
 
-_OWN_MODULES = frozenset({__name__, "procession.process"})
+_OWN_MODULES = frozenset(
+    {__name__, "procession.process"}
+    | {f"procession._launch.{name}" for name in ("arrival", "preparation")}
+    | {"runpy"}
+)
 # The public function spends a tenth of a millisecond on making enums of the mask it returns.
 set_signal_mask: Callable[[int, Iterable[int]], Iterable[int]] = _signal.pthread_sigmask
 _FAILED = 1
@@ -101,8 +105,9 @@ def _attempt(entry: Callable[[], int], name: str | Callable[[], str]) -> int:
         if isinstance(error.code, int):
             return error.code
         streams.report(f"{error.code}\n")
-    except BaseException:
+    except BaseException as error:
         _report(name)
+        exits.interrupted(error)
     return _FAILED
 
 

@@ -102,6 +102,28 @@ def arm() -> None:
     end.close()
 
 
+def descriptor() -> int:
+    """The read end for a child that inherits nothing by itself; for its arm_to().
+
+    Raises OSError if there are no descriptors left.
+    """
+    hold()
+    assert _read is not None
+    return _read.fd
+
+
+def arm_to(fd: int) -> None:
+    """arm(), with what descriptor() gave in the parent; `fd` is closed.
+
+    Raises OSError if there are no descriptors left.
+    """
+    global _inherited
+    stale, _inherited = _inherited, _End(fd, _identity(fd))
+    if stale is not None:
+        stale.close()  # of the process that forked this one, if it holds any: the zygote
+    arm()
+
+
 def parent_has_ended() -> bool:
     """Whether the parent is gone. Only seen within the grace, which the first call grants.
 

@@ -7,7 +7,9 @@ method is one more entry in the table.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Collection, Mapping
+from importlib import import_module
 from typing import Protocol
 
 
@@ -36,11 +38,25 @@ class Child(Protocol):
 
 
 class Startable(Protocol):
-    """What a launcher needs of a process object."""
+    """What a launcher needs of a process object.
+
+    Start methods that do not copy the process pickle the whole object.
+    """
 
     @property
     def name(self) -> str:
         """Name used in error reports."""
+
+    @property
+    def _shares_sentinel(self) -> bool:
+        """Whether children that are forked later may keep the sentinel open."""
+
+    @property
+    def _held_back(self) -> Collection[int] | None:
+        """The signals held back while its start waits in the main thread; None: as at its call."""
+
+    def _environment(self) -> Mapping[str, str | None]:
+        """Changes to the environment, to be made before anything is imported; None removes."""
 
     def _bootstrap(self) -> int:
         """Run in the child; returns its exit code."""
@@ -48,12 +64,17 @@ class Startable(Protocol):
     def _adopt(self, child: Child) -> object:
         """Called in the parent as soon as the child runs, before any signal handler can."""
 
+    def _ended(self) -> object:
+        """Called in the parent once the exit code is known."""
+
 
 Launcher = Callable[[Startable], Child]
 
-_launchers: dict[str, Launcher] = {}
-_DEFAULT = "fork"
-_ORDER = (_DEFAULT, "spawn", "forkserver")  # the stdlib's
+_OURS = ("fork", "spawn", "forkserver")
+_launchers: dict[str, Launcher] = {}  # ours are loaded when needed, and enter themselves
+# As the stdlib: fork is the default up to Python 3.13, forkserver from then on.
+_DEFAULT = "fork" if sys.version_info < (3, 14) else "forkserver"
+_ORDER = (_DEFAULT, *(method for method in _OURS if method != _DEFAULT))
 _chosen: str | None = None
 
 
@@ -64,13 +85,15 @@ def register(method: str, launcher: Launcher) -> None:
 
 def available() -> list[str]:
     """Names of the start methods that exist here, the default one first."""
-    known = [method for method in _ORDER if method in _launchers]
-    return known + sorted(_launchers.keys() - set(known))
+    return [*_ORDER, *sorted(_launchers.keys() - set(_ORDER))]
 
 
 def launch(startable: Startable, method: str | None = None) -> Child:
     """Start a process by the named method, or by the one in force."""
-    return _launchers[method or settle()](startable)
+    method = method or settle()
+    if method not in _launchers and method in _OURS:
+        import_module(f"procession._launch.{method}")
+    return _launchers[method](startable)
 
 
 def chosen() -> str | None:

@@ -66,7 +66,9 @@ class Invoker:
         except FunctionMissing:
             return messages.BY_VALUE, b""
         except BaseException as error:
-            return messages.ERROR, encode_exception(error, skip_frames=1)
+            missing = isinstance(error, AttributeError) and _lacks_main(error, payload)
+            answer = messages.ARGUMENTS_BY_VALUE if missing else messages.ERROR
+            return answer, encode_exception(error, skip_frames=1)
 
     def _all(self, kind: int, call: Callable[..., Any], items: Iterable[Any]) -> Answer:
         """A chunk that fails as a whole at its first error."""
@@ -102,3 +104,16 @@ class Invoker:
             kind, payload = encode_value(value)
             outcomes.append((kind == messages.VALUE, payload))
         return messages.OUTCOMES, dumps(outcomes)
+
+
+def _lacks_main(error: AttributeError, payload: bytes | memoryview) -> bool:
+    """Whether the arguments are made of something that this process's main module has not."""
+    if "on <module '__main__'" not in str(error):
+        return False
+    try:
+        loads_items(payload)  # or did the function itself unpickle something?
+    except AttributeError as again:
+        return str(again) == str(error)
+    except BaseException:
+        return False
+    return False

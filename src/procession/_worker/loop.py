@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from procession import _core
 from procession._codec import messages
@@ -23,6 +24,23 @@ class Seat(NamedTuple):
     initargs: tuple[Any, ...]
     max_tasks: int | None
     signal_mask: frozenset[int]
+    settle: Callable[[], object]
+    """Makes the worker's surroundings; to be called first."""
+
+    imported: Callable[[], object]
+    """To be called when a task has imported something."""
+
+
+class Travelling(Protocol):
+    """A descriptor on its way into this process."""
+
+    def detach(self) -> int:
+        """Its number here."""
+
+
+def attach(block: int, bell: Travelling) -> Channel:
+    """The channel, for a worker that is no copy of its parent."""
+    return Channel.attach(block, bell.detach())
 
 
 def _leave_interrupts_to_the_parent() -> None:
@@ -47,16 +65,18 @@ def work(seat: Seat) -> int:
     signal.pthread_sigmask(signal.SIG_SETMASK, seat.signal_mask)
     _core.join()
     channel.sit(seat.number)
-    if seat.initializer is not None:
-        try:
+    try:
+        seat.settle()
+        if seat.initializer is not None:
             seat.initializer(*seat.initargs)
-        except BaseException as error:
-            failure = encode_exception(error, skip_frames=1)
-            channel.answer(0, messages.INITIALIZER_FAILED, failure)
-            return 1
+    except BaseException as error:
+        failure = encode_exception(error, skip_frames=1)
+        channel.answer(0, messages.INITIALIZER_FAILED, failure)
+        return 1
     channel.answer(0, messages.READY, b"")
     invoke = Invoker(channel).invoke
     left = -1 if seat.max_tasks is None else seat.max_tasks
+    loaded = len(sys.modules)
     while left:
         task = channel.claim()
         if task is None:
@@ -69,4 +89,7 @@ def work(seat: Seat) -> int:
         except MemoryError as error:
             channel.answer(number, messages.ERROR, encode_exception(error))
         left -= 1
+        if len(sys.modules) != loaded:
+            seat.imported()
+            loaded = len(sys.modules)
     return 0

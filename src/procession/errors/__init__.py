@@ -25,13 +25,19 @@ import builtins
 class ProcessError(Exception):
     """Base of the errors about processes (as ``multiprocessing.ProcessError``)."""
 
+    __slots__ = ()  # as it is laid out like Exception, the stdlib's can be derived from it
+
 
 class BufferTooShort(ProcessError):
     """A message is longer than the buffer it is to be received in."""
 
+    __slots__ = ()
+
 
 class AuthenticationError(ProcessError):
     """The other side of a connection does not know the key."""
+
+    __slots__ = ()
 
 
 class TimeoutError(ProcessError, builtins.TimeoutError):

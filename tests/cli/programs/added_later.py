@@ -12,7 +12,7 @@ import procession.pool
 for package in (procession, procession.pool):
     package.__all__.append("Futurama")
     package.Futurama = "from " + package.__name__  # type: ignore[attr-defined]
-procession.__all__.append("Queue")
+procession._BORROWED.remove("Queue")
 procession.Queue = "ours"
 
 names: Any = multiprocessing, pool

@@ -1,0 +1,9 @@
+"""The heap that shared C types come from: the standard library's own."""
+
+from __future__ import annotations
+
+import sys
+
+from procession._launch import stdlib
+
+sys.modules[__name__] = stdlib.borrow("heap")

@@ -1,0 +1,9 @@
+"""What sees to it that named resources are removed: the standard library's own."""
+
+from __future__ import annotations
+
+import sys
+
+from procession._launch import stdlib
+
+sys.modules[__name__] = stdlib.borrow("resource_tracker")
