@@ -38,7 +38,7 @@ from procession._engine.policy import Held, PoolState
 from procession._engine.publishing import Publisher
 from procession._engine.streams import StreamJob
 from procession._engine.supervisor import PATIENCE, Supervisor
-from procession._launch import cpus, exits
+from procession._launch import cpus, exits, streams
 
 RING_BYTES = 1 << 20
 """Of each ring: room for some ten thousand small tasks or results."""
@@ -79,6 +79,7 @@ class Engine:
         workers = self.workers
         supervisor: Supervisor | None = None
         mask = frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        streams.occupy()  # the numbers of closed ones are not for us
         bell = os.eventfd(0)
         try:
             # A core is spare for the waiting thread while fewer tasks run than there are cores.

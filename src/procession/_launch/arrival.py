@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -32,6 +33,7 @@ def live(content: int, descriptors: Sequence[int], line: int = -1) -> NoReturn:
     """
     code = 1
     try:
+        streams.occupy()
         for fd in (content, *descriptors):
             os.set_inheritable(fd, False)
         parcel.arrive(descriptors)
@@ -44,14 +46,21 @@ def live(content: int, descriptors: Sequence[int], line: int = -1) -> NoReturn:
             if prepare.zygote is not None:
                 door.lead_to(prepare.zygote.detach())
             if line >= 0:
-                if not os.read(line, 16):
-                    os._exit(code)  # it has gone, or was interrupted: we are not to be
-                os.close(line)
+                _await_word(line)
             code = _run(prepare, file)
     except BaseException:
         streams.report(traceback.format_exc())
     finally:
         os._exit(code & 0xFF)
+
+
+def _await_word(line: int) -> None:
+    word = b""
+    with contextlib.suppress(ConnectionError):
+        word = os.read(line, 16)
+    if not word:
+        os._exit(1)  # whoever asked has gone, or was interrupted: we are not to be
+    os.close(line)
 
 
 def _run(prepare: Preparation, file: BinaryIO) -> int:

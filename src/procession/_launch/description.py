@@ -5,8 +5,8 @@ what lives there travels by value (see ``parcel``):
 
 - there is no file (an interactive session, a notebook, ``python -c``);
 - it is the ``__main__`` of a package: the standard library does not import that either;
-- its file never asks for its own ``__name__``: imported again it would start processes again,
-  without end.
+- its file never compares its own ``__name__`` with anything: imported again it would
+  start processes again, without end.
 """
 
 from __future__ import annotations
@@ -99,10 +99,15 @@ def _main_source() -> tuple[str | None, str | None]:
 
 @functools.lru_cache(maxsize=8)
 def _asks_its_name(path: str | None) -> bool:
-    """Whether a program looks at ``__name__``; True if it can not be told."""
+    """Whether a program compares ``__name__`` with something; True if it can not be told."""
     try:
         with open(path or "", "rb") as file:
             tree = ast.parse(file.read())
     except (OSError, SyntaxError, ValueError):
         return True
-    return any(isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(tree))
+    return any(
+        isinstance(side, ast.Name) and side.id == "__name__"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare)
+        for side in (node.left, *node.comparators)
+    )

@@ -285,8 +285,8 @@ def _ask(packed: parcel.Parcel, mask: Iterable[int]) -> _Born:
         # Else it said how the child ended, which was before that could say its pid.
     raise OSError(
         errno.ECHILD,
-        f"{ATTEMPTS} fork servers in a row ended before they could start a process; see above for "
-        f"what they printed, or use another start method",
+        f"{ATTEMPTS} fork servers, or children of theirs, in a row ended before they could say "
+        f"anything; see above for what they printed, or use another start method",
     )
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Protocol
 
+from procession._launch import streams
+
 
 class Child(Protocol):
     """A started process as its parent sees it."""
@@ -91,6 +93,7 @@ def available() -> list[str]:
 def launch(startable: Startable, method: str | None = None) -> Child:
     """Start a process by the named method, or by the one in force."""
     method = method or settle()
+    streams.occupy()
     if method not in _launchers and method in _OURS:
         import_module(f"procession._launch.{method}")
     return _launchers[method](startable)

@@ -16,6 +16,7 @@ import itertools
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.machinery import ModuleSpec
@@ -42,14 +43,19 @@ def _load(submodule: str) -> ModuleType:
 
 
 _lender: Callable[[str], ModuleType] = _load
+LONGEST_IMPORT = 5.0
+"""Seconds that a fork waits for another thread that loads what is borrowed."""
+
+_borrowing = threading.RLock()  # held while something is loaded
 _lent: list[ModuleType] = []  # the package, once something was borrowed
 
 
 def borrow(submodule: str) -> ModuleType:
     """A module of the standard library's package ("queues"; "" is the package itself)."""
-    if not _lent:
-        _lent.append(_lender(""))
-    return _lender(submodule)
+    with _borrowing:
+        if not _lent:
+            _lent.append(_lender(""))
+        return _lender(submodule)
 
 
 def borrow_from(lender: Callable[[str], ModuleType]) -> None:
@@ -84,7 +90,9 @@ def loaded(submodule: str = "util") -> Iterator[ModuleType]:
         file = getattr(module, "__file__", None)
         if file is not None and os.path.dirname(file) == _FOLDER:
             seen.add(id(module))
-            yield module
+            # Not one that a thread is only loading, or was, in the process that forked this one.
+            if not getattr(module.__spec__, "_initializing", False):
+                yield module
 
 
 # Agreement
@@ -278,3 +286,28 @@ def restore(known: Mapping[str, Any]) -> None:
     if "tracker" in known:
         tracker: Any = borrow("resource_tracker")
         tracker._resource_tracker._fd = known["tracker"].detach()
+
+
+def _before_fork() -> None:
+    # A copy made while another thread imports would have half a module for ever. But whoever
+    # imports for longer than that may wait for the one who forks.
+    _held.append(_borrowing.acquire(timeout=LONGEST_IMPORT))
+
+
+def _after_fork_in_parent() -> None:
+    if _held.pop():
+        _borrowing.release()
+
+
+def _after_fork_in_child() -> None:
+    global _borrowing
+    _borrowing = threading.RLock()
+    _held.clear()
+
+
+_held: list[bool] = []
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)

@@ -40,6 +40,20 @@ def flush_output() -> None:
             stream.flush()
 
 
+def occupy() -> None:
+    """Put the null device where a standard stream is closed.
+
+    Else what is opened next gets its number, and is written to by whoever prints, in this process
+    or in a child. Python's own objects stay as they are: None. Raises OSError if there are no
+    descriptors left.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # gets the lowest number that is free
+
+
 def enter_child(*, parent_had_threads: bool) -> None:
     """Put the standard streams of a freshly forked child in order."""
     _empty_stdin()

@@ -43,6 +43,7 @@ def live(door: int, content: int, descriptors: Sequence[int]) -> NoReturn:
     """
     code = 1
     try:
+        streams.occupy()
         for fd in (door, content, *descriptors):
             os.set_inheritable(fd, False)
         parcel.arrive(descriptors)
@@ -218,6 +219,7 @@ class Zygote:
             if line is None:
                 if self._spare is not None and self._spare.pid == ended.si_pid:
                     self._dismiss_spare()
+                    self._wants_spare = False  # the next might die as well: not before a request
                 continue  # or a process that a preloaded module has started
             code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
             with line, contextlib.suppress(OSError):
@@ -235,8 +237,14 @@ class Zygote:
         try:
             self._let_go()
             child.enter_fork(parent_had_threads=threading.active_count() > 1)
-            arrival.rehearse(self._prepare)
+            with contextlib.suppress(Exception):  # a folder has gone, for one
+                arrival.rehearse(self._prepare)
+            # A signal that comes now is meant for others: none may lie in wait for who we become.
+            interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            child.set_signal_mask(signal.SIG_SETMASK, ())
             fds = socket.recv_fds(way, 64, 1, socket.MSG_CMSG_CLOEXEC)[1]
+            child.set_signal_mask(signal.SIG_BLOCK, signal.valid_signals())
+            signal.signal(signal.SIGINT, interrupt)
             way.close()
             if fds:  # else the zygote needs none any more
                 line = socket.socket(fileno=fds[0])
