@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -182,3 +183,29 @@ def test_a_fork_waits_for_what_another_thread_is_loading(monkeypatch: pytest.Mon
     process.join(LIMIT)
     assert order == ["loaded", "forked"]
     assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_second_interrupt_in_the_clean_up_ends_by_the_signal(
+    name: str, run_script: RunScript
+) -> None:
+    """No worker is started in the place of those that it killed."""
+    done = run_script(
+        f"""
+import os, signal
+import procession as mp
+def interrupted():
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.pause()
+if __name__ == "__main__":
+    pool = mp.get_context({name!r}).Pool(2)
+    print(pool.apply(abs, (-1,)), flush=True)
+    try:
+        interrupted()
+    finally:
+        interrupted()
+"""
+    )
+    assert done.returncode == -signal.SIGINT
+    assert done.stdout == "1\n"
+    assert done.stderr.count("KeyboardInterrupt") == 2  # the two, chained

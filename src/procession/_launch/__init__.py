@@ -1,6 +1,7 @@
 """How a process starts, how it is watched, and how it ends.
 
 ``methods``       the launch contract: what a started child offers, which start methods exist
+``kept``          descriptors that are kept for long, and may be closed by the program
 ``handle``        the parent's handle on a child: watched, signalled, reaped
 ``fork``          start method *fork*: a copy of this process
 ``spawn``         start method *spawn*: a fresh interpreter, which gets a parcel

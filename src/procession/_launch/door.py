@@ -10,33 +10,16 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from typing import NamedTuple
 
-
-class Way(NamedTuple):
-    """The descriptor, with the socket's identity.
-
-    A program may close descriptors it does not know (to become a daemon); the number can then be
-    some other file, which must neither be written to nor closed.
-    """
-
-    fd: int
-    socket: tuple[int, int]  # device and inode
-
-    def is_intact(self) -> bool:
-        try:
-            return _identity(self.fd) == self.socket
-        except OSError:
-            return False
-
+from procession._launch.kept import Kept
 
 lock = threading.RLock()
 """Held while the way changes, or has to stay for a moment."""
 
-_way: Way | None = None
+_way: Kept | None = None
 
 
-def way() -> Way | None:
+def way() -> Kept | None:
     """The way; None if there is no zygote yet, or none any more."""
     return _way if _way is not None and _way.is_intact() else None
 
@@ -45,7 +28,7 @@ def lead_to(fd: int | None) -> None:
     """From now on this is the way; None: there is none, and what was is closed."""
     global _way
     with lock:
-        stale, _way = way(), None if fd is None else Way(fd, _identity(fd))
+        stale, _way = way(), None if fd is None else Kept.of(fd)
         if stale is not None and stale != _way:
             os.close(stale.fd)
 
@@ -64,11 +47,6 @@ def lent() -> Iterator[int | None]:
     finally:
         if copy is not None:
             os.close(copy)
-
-
-def _identity(fd: int) -> tuple[int, int]:
-    status = os.fstat(fd)
-    return status.st_dev, status.st_ino
 
 
 def _renew_lock() -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import itertools
 import os
 import sys
@@ -27,6 +28,7 @@ _handles: dict[int, ExitHandle] = {}
 _end_children: Callable[[], object] | None = None
 _kill_children: Callable[[], object] | None = None
 _interrupts = 0  # how many have come
+_is_killing = False
 _unseen: KeyboardInterrupt | None = None  # the first, if its traceback is still to be shown
 
 
@@ -92,7 +94,7 @@ def run() -> None:
 
 def _run_steps() -> None:
     if _interrupts > 1 and _kill_children is not None:
-        _run_one(_kill_children)
+        _run_one(_kill)
     _run_registered(minimum=0)
     if _end_children is not None:
         before = _interrupts
@@ -129,7 +131,20 @@ def _interrupted_here(interrupt: KeyboardInterrupt) -> None:
     if _interrupts == 1:
         _unseen = interrupt
     elif _kill_children is not None:
+        _kill()
+
+
+def _kill() -> None:
+    global _is_killing
+    _is_killing = True
+    if _kill_children is not None:
         _kill_children()
+
+
+def check_start() -> None:
+    """Raises OSError once this process's children are being killed: none is to take their place."""
+    if _is_killing:
+        raise OSError(errno.ECANCELED, "this process was interrupted twice, and is ending")
 
 
 def _at_exit() -> None:
@@ -144,9 +159,9 @@ def _at_exit() -> None:
 
 
 def _after_fork() -> None:
-    global _interrupts, _unseen
+    global _interrupts, _unseen, _is_killing
     _handles.clear()
-    _interrupts, _unseen = 0, None
+    _interrupts, _unseen, _is_killing = 0, None, False
 
 
 atexit.register(_at_exit)

@@ -39,6 +39,7 @@ from procession._launch import (
     streams,
 )
 from procession._launch.handle import Handle
+from procession._launch.kept import Kept
 
 PID = struct.Struct("=ci")
 """What answers a request: b"P" and the child's pid, or b"E" and an errno."""
@@ -161,12 +162,12 @@ class _Zygote:
         self.handle: Handle | None = None
         self._exit: exits.ExitHandle | None = None
 
-    def ensure(self) -> door.Way:
+    def ensure(self) -> Kept:
         """The way to it; a zygote is started if there is none."""
         with door.lock:
             return door.way() or self._start()
 
-    def reach(self) -> tuple[socket.socket, door.Way]:
+    def reach(self) -> tuple[socket.socket, Kept]:
         """A socket of the caller's own on that way, and the way."""
         with door.lock:
             way = self.ensure()
@@ -174,7 +175,7 @@ class _Zygote:
             asking.setblocking(True)  # whatever socket.setdefaulttimeout() was told
             return asking, way
 
-    def lost(self, way: door.Way) -> None:
+    def lost(self, way: Kept) -> None:
         """Nobody is behind this door any more."""
         with door.lock:
             if door.way() == way:
@@ -189,7 +190,7 @@ class _Zygote:
                 started.wait()
             started.close()
 
-    def _start(self) -> door.Way:
+    def _start(self) -> Kept:
         self._bury(0)  # there is one if the program has closed the way to it
         mask = child.set_signal_mask(signal.SIG_BLOCK, ())
         started = Handle()
@@ -257,7 +258,7 @@ def _ask(packed: parcel.Parcel, mask: Iterable[int]) -> _Born:
     """Have the zygote fork; a new zygote, if it has died. `mask` is in force while it waits."""
     for _ in range(ATTEMPTS):
         line, its = handle.private_pair()
-        way: door.Way | None = None
+        way: Kept | None = None
         try:
             with its:
                 socket.send_fds(line, [b"parcel"], [packed.content, *packed.descriptors])

@@ -23,38 +23,17 @@ import os
 import select
 import signal
 import threading
-from typing import NamedTuple
+
+from procession._launch.kept import Kept
 
 GRACE = 0.5
 """Seconds that a child which watches its parent itself lives on after the parent's end."""
 
-
-class _End(NamedTuple):
-    """One of our descriptors, with the pipe's identity.
-
-    A program may close descriptors it does not know (to become a daemon); the number can then be
-    some other file, which must not be closed in its stead.
-    """
-
-    fd: int
-    pipe: tuple[int, int]  # device and inode
-
-    def is_intact(self) -> bool:
-        try:
-            return _identity(self.fd) == self.pipe
-        except OSError:
-            return False
-
-    def close(self) -> None:
-        if self.is_intact():
-            os.close(self.fd)
-
-
-_read: _End | None = None  # this process's pipe, for its children
-_write: _End | None = None
-_inherited: _End | None = None  # in a fresh child: read end of the parent's pipe, until armed
-_armed: _End | None = None  # in a child: its own open file of the parent's pipe
-_copied: _End | None = None  # in a copy of a child that os.fork() made: what was _armed there
+_read: Kept | None = None  # this process's pipe, for its children
+_write: Kept | None = None
+_inherited: Kept | None = None  # in a fresh child: read end of the parent's pipe, until armed
+_armed: Kept | None = None  # in a child: its own open file of the parent's pipe
+_copied: Kept | None = None  # in a copy of a child that os.fork() made: what was _armed there
 _watched = False  # _armed no longer kills at once: a thread does, after the grace
 _making = threading.RLock()  # a signal handler may start a process, too
 _main_thread = threading.main_thread().ident
@@ -95,7 +74,7 @@ def arm() -> None:
     except OSError:
         fd = fcntl.fcntl(end.fd, fcntl.F_DUPFD_CLOEXEC, 3)
         _ask_for_death_signal()
-    _armed = _End(fd, end.pipe)
+    _armed = Kept(fd, end.file)
     # The parent may have ended before the order was in place; then no event is to come.
     if _has_no_writer(end.fd):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -118,7 +97,7 @@ def arm_to(fd: int) -> None:
     Raises OSError if there are no descriptors left.
     """
     global _inherited
-    stale, _inherited = _inherited, _End(fd, _identity(fd))
+    stale, _inherited = _inherited, Kept.of(fd)
     if stale is not None:
         stale.close()  # of the process that forked this one, if it holds any: the zygote
     arm()
@@ -157,14 +136,13 @@ def _is_held() -> bool:
     return _read is not None and _write is not None and _read.is_intact() and _write.is_intact()
 
 
-def _pipe() -> tuple[_End, _End]:
+def _pipe() -> tuple[Kept, Kept]:
     read, write = os.pipe()
     try:
-        pipe = _identity(read)
         # What a program prints to a standard stream that was closed would be an event here.
         read = _above_standard_streams(read)
         write = _above_standard_streams(write)
-        return _End(read, pipe), _End(write, pipe)
+        return Kept.of(read), Kept.of(write)
     except OSError:
         os.close(read)
         os.close(write)
@@ -214,11 +192,6 @@ def _has_no_writer(read: int) -> bool:
     poll = select.poll()
     poll.register(read, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _identity(fd: int) -> tuple[int, int]:
-    status = os.fstat(fd)
-    return status.st_dev, status.st_ino
 
 
 def _after_fork_in_child() -> None:

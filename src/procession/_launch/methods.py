@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Protocol
 
-from procession._launch import streams
+from procession._launch import exits, streams
 
 
 class Child(Protocol):
@@ -93,6 +93,7 @@ def available() -> list[str]:
 def launch(startable: Startable, method: str | None = None) -> Child:
     """Start a process by the named method, or by the one in force."""
     method = method or settle()
+    exits.check_start()
     streams.occupy()
     if method not in _launchers and method in _OURS:
         import_module(f"procession._launch.{method}")
