@@ -113,6 +113,7 @@ def ends(order: list[object]) -> Iterator[list[type[BaseException]]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exits, "_interrupts", 0)
+        patch.setattr(exits, "_is_killing", False)
         patch.setattr(exits, "_end_children", end)
         patch.setattr(exits, "_kill_children", lambda: order.append("killed"))
         yield raised
@@ -165,3 +166,17 @@ def test_an_interrupted_exit_function_counts(
     with pytest.raises(KeyboardInterrupt):
         exits.run()
     assert order == ["killed", "children"]
+
+
+def test_nothing_is_started_in_the_place_of_what_a_second_interrupt_killed(
+    order: list[object], ends: list[type[BaseException]]
+) -> None:
+    ends.append(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        exits.run()
+    exits.check_start()
+    ends.append(KeyboardInterrupt)
+    exits.run()
+    assert "killed" in order
+    with pytest.raises(OSError, match="interrupted twice"):
+        exits.check_start()
