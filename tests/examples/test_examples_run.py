@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.running import PROGRAMS, plain, run, through_run
+from tests.cli.running import PROGRAMS, Ended, plain, run, through_run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -40,27 +41,22 @@ GUARD = 'if __name__ == "__main__":\n'
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 @pytest.mark.parametrize("name", ["square_and_cube.py", "pool_map.py", "process_ids.py"])
-def test_a_plain_program_gives_the_same_under_each_start_method(
-    name: str, method: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("folder", "package", "start"),
+    [(PROGRAMS, "multiprocessing", through_run), (EXAMPLES, "procession", plain)],
+    ids=["unmodified", "example"],
+)
+def test_a_program_gives_the_same_under_each_start_method(
+    folder: Path,
+    package: str,
+    start: Callable[..., Ended],
+    name: str,
+    method: str,
+    tmp_path: Path,
 ) -> None:
-    text = (PROGRAMS / name).read_text()
-    choice = f"    import multiprocessing\n    multiprocessing.set_start_method({method!r})\n"
+    choice = f"    import {package}\n    {package}.set_start_method({method!r})\n"
+    text = (folder / name).read_text()
     (tmp_path / name).write_text(text.replace(GUARD, GUARD + choice))
-    ended = through_run(name, folder=tmp_path)
-    expected = plain(name)
+    ended = start(name, folder=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert lines(ended.stdout) == lines(expected.stdout)
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("name", ["square_and_cube.py", "pool_map.py", "process_ids.py"])
-def test_an_example_gives_the_same_under_each_start_method(
-    name: str, method: str, tmp_path: Path
-) -> None:
-    text = (EXAMPLES / name).read_text()
-    choice = f"    import procession\n    procession.set_start_method({method!r})\n"
-    (tmp_path / name).write_text(text.replace(GUARD, GUARD + choice))
-    ended = plain(name, folder=tmp_path)
-    expected = plain(name)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert lines(ended.stdout) == lines(expected.stdout)
+    assert lines(ended.stdout) == lines(plain(name).stdout)
