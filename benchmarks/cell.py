@@ -16,9 +16,8 @@ from pathlib import Path
 from platform import python_version
 from time import perf_counter
 
-from benchmarks import rivals
-from benchmarks.cases import CASES
 from benchmarks.contract import Case, NotOffered, Order, Outcome, Rival, Status
+from benchmarks.suite import load_suite
 
 FIRST_PILOT = 20
 WARM_UP_SHARE = 0.1
@@ -32,9 +31,10 @@ def measure(order: Order) -> tuple[Outcome, Rival | None]:
 
     The rival, if it was opened, is still open: ending it is no part of the measurement.
     """
-    case = CASES[order.case]
+    chosen = load_suite(order.suite)
+    case = chosen.cases[order.case]
     try:
-        adapter = rivals.load(order.rival)
+        adapter = chosen.load(order.rival)
     except ModuleNotFoundError as error:
         return Outcome(Status.NOT_INSTALLED, reason=str(error)), None
     about = Outcome(Status.FAILED, title=adapter.title, version=_version(adapter))

@@ -19,10 +19,9 @@ class NotOffered(Exception):
 
 
 class Rival(ABC):
-    """A pool with its workers, behind the few calls that the cases need.
+    """What every rival has. Each file in a suite's ``rivals`` defines a subclass of this name.
 
-    Each file in ``benchmarks/rivals`` defines one subclass, called ``Rival``. What it leaves
-    undefined it does not offer. It is used in the way its own documentation shows first.
+    It is used in the way its own documentation shows first.
     """
 
     title: ClassVar[str]
@@ -39,6 +38,13 @@ class Rival(ABC):
     @abstractmethod
     def close(self) -> None:
         """End the workers."""
+
+
+class PoolRival(Rival):
+    """A pool with its workers, behind the few calls that the cases need.
+
+    What a subclass leaves undefined it does not offer.
+    """
 
     def round_trip(self, function: Function, argument: int) -> int:
         """One call: sent, run, and waited for."""
@@ -62,19 +68,43 @@ class Rival(ABC):
 
 
 @dataclass(frozen=True)
+class Unit:
+    """What a figure is shown in; it is kept in seconds per item.
+
+    Attributes:
+        name: for the head of a column.
+        factor: so many of them are a second.
+        rate: whether it says how many a second, not how long one takes.
+    """
+
+    name: str
+    factor: float = 1.0
+    rate: bool = False
+
+    def of(self, seconds: float) -> float:
+        """The figure in this unit."""
+        return self.factor / seconds if self.rate else self.factor * seconds
+
+
+MICROSECONDS = Unit("µs per item", 1e6)
+
+
+@dataclass(frozen=True)
 class Case:
     """A kind of work.
 
     Attributes:
         title: for the report.
         n: how many items a full measurement has.
-        run: does `n` items with a rival, checks the results, and returns the cell's figure in
-            seconds per item.
+        run: does `n` items with a rival of its suite, checks the results, and returns the cell's
+            figure in seconds per item.
+        unit: what it is shown in.
     """
 
     title: str
     n: int
-    run: Callable[[Rival, int], float]
+    run: Callable[[Any, int], float]
+    unit: Unit = MICROSECONDS
 
 
 class Status(StrEnum):
@@ -92,13 +122,15 @@ class Order:
     """What a cell is told.
 
     Attributes:
-        rival: name of a module in ``benchmarks.rivals``, or the dotted name of one elsewhere.
-        case: a key of ``benchmarks.cases.CASES``.
+        suite: its name; see ``benchmarks.suite``.
+        rival: name of a module among the suite's rivals, or the dotted name of one elsewhere.
+        case: name of one of the suite's cases.
         workers: how many workers the rival gets.
         n: how many items the measurement should have.
         budget: seconds that the measurement may take; `n` is reduced to keep within it.
     """
 
+    suite: str
     rival: str
     case: str
     workers: int

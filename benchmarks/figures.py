@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.contract import Status
-from benchmarks.rivals import OURSELVES
+from benchmarks.contract import Status, Unit
 from benchmarks.runner import Cell
+from benchmarks.suite import OURSELVES, Budget
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,11 @@ class Spread:
         """None for no values at all."""
         found = list(values)
         return cls(median(found), min(found), max(found)) if found else None
+
+    def shown_in(self, unit: Unit) -> Spread:
+        """Seconds in another unit; the least rate is that of the greatest time."""
+        low, high = sorted((unit.of(self.low), unit.of(self.high)))
+        return Spread(unit.of(self.median), low, high)
 
 
 @dataclass(frozen=True)
@@ -47,24 +52,6 @@ class Row:
     n: tuple[int, int] | None
     rounds: int
     remarks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How many times faster than a rival we want to be in a case."""
-
-    case: str
-    rival: str
-    times: float
-
-
-BUDGETS = (
-    Budget("round_trip", "stdlib_fork", 20),
-    Budget("round_trip", "process_pool_executor", 20),
-    Budget("submits", "stdlib_fork", 6),
-    Budget("map", "stdlib_fork", 2),
-    Budget("imap_unordered", "stdlib_fork", 5),
-)
 
 
 @dataclass(frozen=True)
@@ -145,16 +132,17 @@ def ratio(theirs: dict[int, float], ours: dict[int, float]) -> Spread | None:
     return Spread(middle, min(each), max(each))
 
 
-def verdicts(found: Iterable[Row]) -> list[Verdict]:
+def verdicts(found: Iterable[Row], budgets: Iterable[Budget]) -> list[Verdict]:
     """Each budget beside what was measured."""
     ratios = {(row.case, row.rival): row.ratio for row in found}
     return [
         Verdict(budget, found_ratio.median if found_ratio else None)
-        for budget in BUDGETS
+        for budget in budgets
         for found_ratio in [ratios.get((budget.case, budget.rival))]
     ]
 
 
-def defeats(found: Iterable[Row]) -> list[Row]:
-    """Where a rival is faster than we are."""
-    return [row for row in found if row.rival != OURSELVES and row.ratio and row.ratio.median < 1]
+def defeats(found: Iterable[Row], beside: Collection[str] = ()) -> list[Row]:
+    """Where a rival is faster than we are; those `beside` us are no rivals."""
+    others = [row for row in found if row.rival != OURSELVES and row.rival not in beside]
+    return [row for row in others if row.ratio and row.ratio.median < 1]

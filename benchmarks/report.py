@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks import figures
-from benchmarks.cases import CASES
-from benchmarks.contract import Status
-from benchmarks.figures import Row, Spread
-from benchmarks.rivals import OURSELVES
+from benchmarks.contract import Status, Unit
+from benchmarks.figures import Row, Spread, Verdict
 from benchmarks.runner import Cell, Settings
+from benchmarks.suite import OURSELVES, Suite, load_suite
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,21 @@ class Report:
     cells: Sequence[Cell]
 
     @property
+    def suite(self) -> Suite:
+        """What the run was about."""
+        return load_suite(self.settings.suite)
+
+    @property
     def rows(self) -> list[Row]:
         """A row for each case and rival."""
         wanted = {case: self.settings.order("", case).n for case in self.settings.cases}
         missing = self.missing
         return [row for row in figures.rows(self.cells, wanted) if row.rival not in missing]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Each budget of the suite beside what was measured."""
+        return figures.verdicts(self.rows, self.suite.budgets)
 
     @property
     def missing(self) -> dict[str, str]:
@@ -54,24 +63,25 @@ class Report:
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
-        found = self.rows
-        yield "# Procession and its rivals"
+        found, suite = self.rows, self.suite
+        workers = f" {self.settings.workers} workers," if suite.workers else ""
+        yield f"# Procession and its rivals: {suite.title}"
         yield ""
         yield (
-            f"{self.settings.rounds} interleaved rounds, {self.settings.workers} workers, one "
-            "fresh process per cell. Figures are microseconds per item: median (least–greatest). "
-            f"The ratio is the rival's median by that of {OURSELVES} (least–greatest of the "
-            "rounds): above 1, procession is faster."
+            f"{self.settings.rounds} interleaved rounds,{workers} one fresh process per cell. "
+            "Figures are medians (least–greatest). The ratio is the rival's median time by that "
+            f"of {OURSELVES} (least–greatest of the rounds): above 1, procession is faster."
         )
-        for case in self.settings.cases:
-            yield from ("", f"## {case}: {CASES[case].title}", "")
-            yield from _table(
-                ["rival", "µs per item", "ratio", "n", "rounds", "remarks"],
+        for name in self.settings.cases:
+            case = suite.cases[name]
+            yield from ("", f"## {name}: {case.title}", "")
+            yield from table(
+                ["rival", case.unit.name, "ratio", "n", "rounds", "remarks"],
                 "<rrrr",
-                [_columns(row) for row in found if row.case == case],
+                [_columns(row, case.unit) for row in found if row.case == name],
             )
         yield from ("", "## Budgets", "")
-        yield from _table(
+        yield from table(
             ["case", "against", "at least", "measured", "verdict"],
             "<<rr",
             [
@@ -82,13 +92,13 @@ class Report:
                     "–" if verdict.measured is None else f"{digits(verdict.measured)} ×",
                     str(verdict),
                 ]
-                for verdict in figures.verdicts(found)
+                for verdict in self.verdicts
             ],
         )
         yield from ("", "## Lost", "")
         lost = [
             f"- {row.case}: {row.rival} is faster ({digits(row.ratio.median)} ×)"
-            for row in figures.defeats(found)
+            for row in figures.defeats(found, suite.beside)
             if row.ratio
         ]
         if not any(row.ratio for row in found):
@@ -120,7 +130,7 @@ class Report:
             "rows": [asdict(row) for row in found],
             "budgets": [
                 {**asdict(verdict.budget), "measured": verdict.measured, "verdict": str(verdict)}
-                for verdict in figures.verdicts(found)
+                for verdict in self.verdicts
             ],
             "cells": [asdict(cell) for cell in self.cells],
         }
@@ -132,13 +142,13 @@ def _times(row: Row) -> str:
     return f"{spread(row.ratio)} ×" if row.ratio else "–"
 
 
-def _columns(row: Row) -> list[str]:
+def _columns(row: Row, unit: Unit) -> list[str]:
     n = "–"
     if row.n:
         n = f"{row.n[0]:,}" if row.n[0] == row.n[1] else f"{row.n[0]:,}–{row.n[1]:,}"
     return [
         row.rival,
-        spread(row.seconds, 1e6) if row.seconds else "–",
+        spread(row.seconds.shown_in(unit)) if row.seconds else "–",
         _times(row),
         n,
         str(row.rounds),
@@ -146,7 +156,7 @@ def _columns(row: Row) -> list[str]:
     ]
 
 
-def _table(heads: list[str], aligned: str, lines: Iterable[list[str]]) -> Iterator[str]:
+def table(heads: list[str], aligned: str, lines: Iterable[list[str]]) -> Iterator[str]:
     """A Markdown table whose source is a table to the eye as well.
 
     Args:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from benchmarks.cases import CASES
 from benchmarks.contract import Order, Outcome, Status
+from benchmarks.suite import load_suite
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,13 +28,14 @@ class Settings:
     """What to run.
 
     Attributes:
-        rivals: their names; see ``benchmarks.rivals``.
-        cases: keys of ``benchmarks.cases.CASES``.
+        rivals: their names, or dotted names of modules elsewhere.
+        cases: their names.
         rounds: how often each cell is run.
         workers: how many workers each rival gets.
         scale: share of each case's full `n`.
         budget: seconds that one measurement may take before its `n` is reduced.
         limit: seconds after which a cell is killed.
+        suite: where the rivals and cases are from.
     """
 
     rivals: Sequence[str]
@@ -44,11 +45,12 @@ class Settings:
     scale: float = 1.0
     budget: float = 3.0
     limit: float = 60.0
+    suite: str = "pools"
 
     def order(self, rival: str, case: str) -> Order:
         """The order for one cell."""
-        n = max(1, round(CASES[case].n * self.scale))
-        return Order(rival, case, self.workers, n, self.budget)
+        n = max(1, round(load_suite(self.suite).cases[case].n * self.scale))
+        return Order(self.suite, rival, case, self.workers, n, self.budget)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import as_completed
 from typing import Any
 
-from benchmarks.contract import Function, Rival
+from benchmarks.contract import Function, PoolRival
 
 
-class PoolShape(Rival):
+class PoolShape(PoolRival):
     """Has the methods of ``multiprocessing.Pool``."""
 
     def __init__(self, pool: Any) -> None:
@@ -40,7 +40,7 @@ class PoolShape(Rival):
         return results
 
 
-class ExecutorShape(Rival):
+class ExecutorShape(PoolRival):
     """Has the methods of ``concurrent.futures.Executor``.
 
     Its map has no chunks unless it is told to, and yields in order: it serves for both.

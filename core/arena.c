@@ -12,7 +12,9 @@ uint64_t pcn_layout_stamp(void)
     const uint64_t parts[] = {
         PCN_LAYOUT_VERSION,       sizeof(struct pcn_head),   sizeof(struct pcn_slot),
         sizeof(struct pcn_block), sizeof(pthread_mutex_t),   PCN_MAX_SLOTS,
-        PCN_MAX_BLOCKS,           PCN_CLASSES,
+        PCN_MAX_BLOCKS,           PCN_CLASSES,               PCN_MAX_OBJECTS,
+        PCN_MAX_HOLDS,            PCN_MAX_SPOTS,             sizeof(struct pcn_object),
+        sizeof(struct pcn_hold),  sizeof(struct pcn_spot),
     };
     uint64_t stamp = 0xcbf29ce484222325u; /* FNV-1a, 64 bit */
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
@@ -66,26 +68,40 @@ enum pcn_status pcn_arena_create(struct pcn_arena *arena, uint64_t reserve)
     return PCN_OK;
 }
 
-enum pcn_status pcn_arena_attach(struct pcn_arena *arena, int fd)
+/* Map the first `mapped` bytes of an arena (0: all of it). */
+static enum pcn_status attach(struct pcn_arena *arena, int fd, uint64_t mapped,
+                              void *(*map)(int, uint64_t))
 {
     memset(arena, 0, sizeof *arena);
     arena->fd = -1;
     uint64_t size = pcn_file_size(fd);
     if (size < PCN_SMALLEST_RESERVE || pcn_file_used(fd) < PCN_PAGE)
         return PCN_REFUSED;
-    void *base = pcn_map_shared(fd, size);
+    if (mapped == 0)
+        mapped = size;
+    void *base = map(fd, mapped);
     if (!base)
         return PCN_NO_MEMORY;
     const struct pcn_head *head = base;
     if (head->magic != PCN_MAGIC || head->stamp != pcn_layout_stamp() ||
         head->reserve != size) {
-        pcn_unmap(base, size);
+        pcn_unmap(base, mapped);
         return PCN_REFUSED;
     }
     arena->base = base;
     arena->fd = fd;
-    arena->reserve = size;
+    arena->reserve = mapped;
     return PCN_OK;
+}
+
+enum pcn_status pcn_arena_attach(struct pcn_arena *arena, int fd)
+{
+    return attach(arena, fd, 0, pcn_map_shared);
+}
+
+enum pcn_status pcn_arena_watch(struct pcn_arena *arena, int fd)
+{
+    return attach(arena, fd, PCN_DATA_AT, pcn_map_readonly);
 }
 
 void pcn_arena_detach(struct pcn_arena *arena)

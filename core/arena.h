@@ -21,6 +21,10 @@ enum pcn_status pcn_arena_create(struct pcn_arena *arena, uint64_t reserve);
  * descriptor becomes the arena's. */
 enum pcn_status pcn_arena_attach(struct pcn_arena *arena, int fd);
 
+/* Map the tables of the arena behind `fd` for reading only, without the blocks' bytes. As
+ * pcn_arena_attach(); nothing but a census may be made of it. */
+enum pcn_status pcn_arena_watch(struct pcn_arena *arena, int fd);
+
 /* Unmap and close. The memory lives on while any process of the family maps it. */
 void pcn_arena_detach(struct pcn_arena *arena);
 

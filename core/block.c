@@ -225,20 +225,39 @@ void pcn_block_adopt(struct pcn_arena *arena, pcn_block_id id)
     pcn_store_relaxed32(&block->state, PCN_BLOCK_OWNED);
 }
 
-/* Free every block for which `theirs` holds; under the lock. */
+/* Bytes of pages in free blocks; under the lock. */
+static uint64_t warm_bytes(const struct pcn_arena *arena)
+{
+    uint64_t bytes = 0;
+    uint32_t high = pcn_load_relaxed32(&pcn_head(arena)->blocks_high);
+    for (uint32_t index = 0; index < high; index++) {
+        const struct pcn_block *block = pcn_block_at(arena, index);
+        if (pcn_load_relaxed32(&block->state) == PCN_BLOCK_FREE &&
+            pcn_load_relaxed32(&block->warm))
+            bytes += block->capacity;
+    }
+    return bytes;
+}
+
+/* Free every block for which `theirs` holds. Their pages are kept while free blocks have no
+ * more than `most_warm` bytes of them. */
 static uint32_t free_where(struct pcn_arena *arena,
                            bool (*theirs)(const struct pcn_arena *, const struct pcn_block *,
                                           pcn_token),
-                           pcn_token whom)
+                           pcn_token whom, uint64_t most_warm)
 {
     lock_heap(arena, true);
     uint32_t freed = 0;
+    uint64_t warm = most_warm ? warm_bytes(arena) : 0;
     uint32_t high = pcn_load_relaxed32(&pcn_head(arena)->blocks_high);
     for (uint32_t index = 0; index < high; index++) {
         struct pcn_block *block = pcn_block_at(arena, index);
         if (theirs(arena, block, whom)) {
             put_free(arena, block, index + 1);
-            return_pages(arena, block);
+            if (warm + block->capacity <= most_warm)
+                warm += block->capacity;
+            else
+                return_pages(arena, block);
             freed++;
         }
     }
@@ -259,7 +278,7 @@ static bool sent_to_me_by(const struct pcn_arena *arena, const struct pcn_block 
 
 uint32_t pcn_block_reclaim(struct pcn_arena *arena, pcn_token sender)
 {
-    return free_where(arena, sent_to_me_by, sender);
+    return free_where(arena, sent_to_me_by, sender, 0);
 }
 
 static bool owned_by(const struct pcn_arena *arena, const struct pcn_block *block,
@@ -275,7 +294,39 @@ static bool owned_by(const struct pcn_arena *arena, const struct pcn_block *bloc
 
 uint32_t pcn_block_sweep(struct pcn_arena *arena, pcn_token owner)
 {
-    return free_where(arena, owned_by, owner);
+    return free_where(arena, owned_by, owner, 0);
+}
+
+void pcn_block_give(struct pcn_arena *arena, pcn_block_id id, pcn_token owner)
+{
+    pcn_block_send(arena, id, owner);
+}
+
+void pcn_block_take_over(struct pcn_arena *arena, pcn_block_id id)
+{
+    struct pcn_block *block = by_id(arena, id);
+    /* The signature goes first: who gave it may be dead, and a reclaim of what it had on its way
+     * to us, by another thread of ours, must not find this one. Signed or not, an object's block
+     * ends with the object, and one of ours with us. */
+    pcn_store_relaxed64(&block->sender, 0);
+    PCN_FAILPOINT("block.take_over.unsigned");
+    pcn_store_relaxed64(&block->owner, arena->me);
+    /* SYNC(block.transit): as in pcn_block_send(). */
+    pcn_store_release32(&block->state, PCN_BLOCK_OWNED);
+}
+
+static bool owned_exactly_by(const struct pcn_arena *arena, const struct pcn_block *block,
+                             pcn_token owner)
+{
+    (void)arena;
+    uint32_t state = pcn_load_relaxed32(&block->state);
+    return (state == PCN_BLOCK_OWNED || state == PCN_BLOCK_TRANSIT) &&
+           pcn_load_relaxed64(&block->owner) == owner;
+}
+
+uint32_t pcn_block_sweep_object(struct pcn_arena *arena, pcn_token object)
+{
+    return free_where(arena, owned_exactly_by, object, PCN_WARM_TOTAL);
 }
 
 void pcn_block_trim(struct pcn_arena *arena)

@@ -16,6 +16,10 @@ enum pcn_status pcn_block_allocate(struct pcn_arena *arena, uint64_t length, pcn
 /* A free block up to this size keeps its pages, for the next one; a larger one gives them back. */
 #define PCN_WARM_LIMIT (64ull << 20)
 
+/* What an object's end leaves keeps its pages, whatever its size, while all free blocks together
+ * have no more than this: its like is needed again soon, but not a hundred of them. */
+#define PCN_WARM_TOTAL (256ull << 20)
+
 /* Free it, whoever owns it. `cold`: give its pages back at once, whatever its size. */
 enum pcn_status pcn_block_free(struct pcn_arena *arena, pcn_block_id id, bool cold, bool wait);
 
@@ -34,6 +38,16 @@ uint32_t pcn_block_reclaim(struct pcn_arena *arena, pcn_token sender);
 /* Free all that `owner` owned, and whoever had its slot before; all of them dead. Returns
  * how many. */
 uint32_t pcn_block_sweep(struct pcn_arena *arena, pcn_token owner);
+
+/* Hand an owned block to an object, for as long as that lives: `owner` is its token. Until a
+ * process takes it over it is signed by us. */
+void pcn_block_give(struct pcn_arena *arena, pcn_block_id id, pcn_token owner);
+
+/* Take a block of an object's over: this process owns it from then on. */
+void pcn_block_take_over(struct pcn_arena *arena, pcn_block_id id);
+
+/* Free all that exactly `object` owns, warm as far as the limit goes. Returns how many. */
+uint32_t pcn_block_sweep_object(struct pcn_arena *arena, pcn_token object);
 
 /* Give the pages of all free blocks back to the system. */
 void pcn_block_trim(struct pcn_arena *arena);

@@ -5,13 +5,8 @@
 #include "failpoint.h"
 #include "lock.h"
 #include "owner.h"
+#include "patience.h"
 #include "platform.h"
-
-#define PCN_LONG_SPIN_NS 200000u /* a sleeper's wake-up twice, and some work: see channel.md */
-#define PCN_SHORT_SPIN_NS 10000u
-#define PCN_BORNE_MISSES 4u      /* long spins in vain, in a row, before only short ones follow */
-#define PCN_RETRY_EVERY 8u       /* of the short ones, one is long again */
-#define PCN_LOOKS_A_CLOCK 64     /* looks between two readings of the clock */
 
 static uint64_t aligned(uint64_t value)
 {
@@ -157,27 +152,9 @@ static uint32_t busy_workers(const struct pcn_channel *channel)
     return busy;
 }
 
-/* Look for records for a while: burning the core where `spare`, else letting others run. Spins
- * in vain make the next ones short: what is waited for takes long, or others want the core. */
-static bool spin(const struct pcn_ring *ring, pcn_atomic32 *misses, bool spare)
+static bool has_records(const void *ring)
 {
-    uint32_t missed = pcn_load_relaxed32(misses);
-    bool is_long = missed < PCN_BORNE_MISSES || missed % PCN_RETRY_EVERY == 0;
-    uint64_t until = pcn_now_ns() + (is_long ? PCN_LONG_SPIN_NS : PCN_SHORT_SPIN_NS);
-    do {
-        for (int look = 0; look < PCN_LOOKS_A_CLOCK; look++) {
-            if (pcn_ring_has_records(ring)) {
-                pcn_store_relaxed32(misses, 0);
-                return true;
-            }
-            if (spare)
-                pcn_relax();
-            else
-                pcn_yield();
-        }
-    } while (pcn_now_ns() < until);
-    pcn_store_relaxed32(misses, missed + 1);
-    return false;
+    return pcn_ring_has_records(ring);
 }
 
 static enum pcn_status slept(enum pcn_slept how)
@@ -205,7 +182,8 @@ enum pcn_status pcn_channel_wait_news(struct pcn_channel *channel, uint32_t poke
         return PCN_OK;
     if (timeout_ns == 0)
         return PCN_TIMEOUT;
-    if (spin(ring, &channel->news_misses, busy_workers(channel) < channel->cores))
+    bool spare = busy_workers(channel) < channel->cores;
+    if (pcn_spin_beside(has_records, ring, &channel->news_misses, spare))
         return PCN_OK;
     uint32_t ticket = pcn_doorbell_arm(&channel->news);
     if (pcn_ring_has_records(ring) || pcn_channel_pokes(channel) != pokes_seen)
@@ -313,7 +291,7 @@ enum pcn_status pcn_channel_wait_work(struct pcn_arena *arena, struct pcn_channe
     if (pcn_ring_has_records(ring) || pcn_load_acquire32(&channel->closed))
         return PCN_OK;
     if (start_spinning(arena, channel)) {
-        bool found = spin(ring, &channel->work_misses, true);
+        bool found = pcn_spin_beside(has_records, ring, &channel->work_misses, true);
         PCN_FAILPOINT("channel.wait.spun");
         pcn_store_relaxed64(&channel->spinner, 0);
         /* SYNC(channel.spinner): who saw us spin has published; the looks below, or those

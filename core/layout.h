@@ -3,6 +3,9 @@
  *   offset 0           struct pcn_head      one page: stamp, sizes, the heap's lock
  *   PCN_SLOTS_AT       struct pcn_slot[]    a process's place in the arena
  *   PCN_BLOCKS_AT      struct pcn_block[]   one descriptor a block; the table is the truth
+ *   PCN_OBJECTS_AT     struct pcn_object[]  what processes share by handles: locks, queues ...
+ *   PCN_HOLDS_AT       struct pcn_hold[]    which process holds which object; the truth about it
+ *   PCN_SPOTS_AT       struct pcn_spot[]    where each thread that ever waited stands
  *   PCN_DATA_AT        the blocks' bytes    page aligned, grown at the end only
  *
  * Everything is addressed by offset: the arena may lie elsewhere in each process. */
@@ -16,12 +19,18 @@
 #include "atomics.h"
 
 #define PCN_MAGIC 0x6e6f697373636f72u /* "rocssion", little end first */
-#define PCN_LAYOUT_VERSION 1u
+#define PCN_LAYOUT_VERSION 2u
 #define PCN_CACHE_LINE 64u
 #define PCN_PAGE 4096u
 #define PCN_MAX_SLOTS 4096u
 #define PCN_MAX_BLOCKS 65536u
 #define PCN_CLASSES 160u
+#define PCN_MAX_OBJECTS 131072u
+#define PCN_MAX_HOLDS 262144u
+#define PCN_MAX_SPOTS 16384u
+#define PCN_BODY 448u       /* bytes of an object's body */
+#define PCN_NAME_ROOM 48u   /* of a process's name, its final 0 included */
+#define PCN_PLACE_ROOM 128u /* of a place in the code, its final 0 included */
 
 /* Names one life of one slot: (generation << 16) | slot index. 0 is nobody. The first
  * generation is 1; another one begins at every join and at every sweep, so a token is
@@ -62,6 +71,15 @@ struct pcn_slot {
     pcn_atomic32 pid;
     /* enum pcn_slot_state. Owner and sweeper write. A death leaves it as it was. */
     pcn_atomic32 state;
+    /* 1: a forked child has taken its own holds on what it inherited. Owner writes. */
+    pcn_atomic32 settled;
+    /* How many children of forks that were not ours have done so: each adds itself, relaxed. One
+     * that died before is missing. */
+    pcn_atomic32 settled_strangers;
+    /* 1: the process is about to end by itself. Owner writes; nobody changes it back. */
+    pcn_atomic32 leaving;
+    /* For people and reports. Owner writes, others may read it half written. */
+    char name[PCN_NAME_ROOM];
 };
 
 /* SWEEPING: a sweep has begun; who finds it begins anew. */
@@ -89,6 +107,85 @@ struct pcn_block {
     uint32_t next_free;  /* index + 1 of the next free block of the class; derived */
 };
 
+enum pcn_kind {
+    PCN_NO_KIND,
+    PCN_MUTEX,     /* mutex.h: Lock and RLock */
+    PCN_SEMAPHORE, /* semaphore.h */
+    PCN_EVENT,     /* event.h */
+    PCN_CONDITION, /* condition.h */
+    PCN_BARRIER,   /* barrier.h */
+    PCN_QUEUE,     /* queue.h */
+    PCN_MEMORY,    /* plain bytes: in the body, or in a block */
+};
+
+/* Something that processes share by handles. It lives as long as one hold names it.
+ * All but the body is written under objects_lock; the body belongs to the kind. */
+struct pcn_object {
+    /* Names this object for ever; 0: free. A death leaves it as it was: holds decide. */
+    pcn_atomic64 serial;
+    pcn_atomic32 kind;  /* enum pcn_kind */
+    uint32_t holds;     /* how many name it; derived from the table of holds */
+    uint32_t next_free; /* index + 1; derived */
+    uint32_t block;     /* its own block, or 0; written once, before others know of it */
+    /* PCN_MEMORY: bytes; PCN_MUTEX: 1 for an RLock; PCN_QUEUE: 1 if joinable. Written once. */
+    uint64_t size;
+    uint32_t remains;   /* records of dead holders; derived */
+    uint32_t unused;
+    uint64_t spare[3];
+    _Alignas(PCN_CACHE_LINE) uint8_t body[PCN_BODY];
+};
+
+enum pcn_hold_kind {
+    PCN_NO_HOLD,
+    PCN_HOLD,    /* a process has handles on it */
+    PCN_PIN,     /* a pickled handle is on its way; outlives who pickled it, with its parent */
+    PCN_REMAINS, /* what a dead process held of it; does not keep the object alive */
+};
+
+/* One process's share in one object. `owner`, `kind` and what names the object are written
+ * under objects_lock; the counters and texts by the owner alone. A death leaves them: the
+ * sweep turns a hold that still has something in hand to REMAINS, else frees it. */
+struct pcn_hold {
+    pcn_atomic64 owner; /* the truth: 0 is a free record */
+    pcn_atomic64 serial;
+    pcn_atomic32 object; /* index */
+    pcn_atomic32 kind;   /* enum pcn_hold_kind */
+    uint32_t next_free;  /* index + 1; derived */
+    pcn_atomic32 pid;
+    /* What the process has in hand: a mutex, permits of a semaphore. Announced before it is
+     * taken and withdrawn behind it: so too large for a moment, never too small. */
+    pcn_atomic32 held;
+    pcn_atomic32 flags; /* PCN_HOLD_KEEP, and the kind's own from bit 8 on */
+    /* A queue's: items taken, tasks done, and the positions of the last taking. A mutex's:
+     * in `taking_from` the thread that owns it. */
+    pcn_atomic64 taken;
+    pcn_atomic64 done;
+    pcn_atomic64 taking_from;
+    pcn_atomic64 taking_until;
+    char name[PCN_NAME_ROOM];   /* REMAINS: of the dead process */
+    char place[PCN_PLACE_ROOM]; /* in the code, where it took last; may be torn */
+};
+
+/* Keep what a dead process leaves of it, though it holds nothing. */
+#define PCN_HOLD_KEEP 1u
+
+enum pcn_spot_state { PCN_SPOT_IDLE, PCN_SPOT_WAITING, PCN_SPOT_NOTIFIED };
+
+/* Where one thread stands. Written by that thread, but `state` WAITING -> NOTIFIED by who
+ * notifies it. A death leaves it as it was, until the sweep. */
+struct pcn_spot {
+    pcn_atomic64 owner;  /* token of its process; 0: free. The truth. */
+    pcn_atomic64 serial; /* of the object waited for; 0: none */
+    pcn_atomic64 thread; /* as Python numbers threads */
+    pcn_atomic64 ticket; /* conditions: the order of arrival */
+    pcn_atomic64 since;  /* pcn_now_ns() */
+    pcn_atomic32 object; /* index */
+    pcn_atomic32 pid;
+    pcn_atomic32 state;  /* enum pcn_spot_state; its thread sleeps on this word */
+    pcn_atomic32 op;     /* the kind's own: what it waits for there */
+    char place[PCN_PLACE_ROOM];
+};
+
 struct pcn_head {
     uint64_t magic;
     uint64_t stamp;   /* layout version and structure sizes; another stamp is refused */
@@ -101,17 +198,35 @@ struct pcn_head {
     struct pcn_lock heap_lock;
     /* index + 1 of the first free block of each class; derived from the table. */
     uint32_t free_blocks[PCN_CLASSES];
+    /* Guards objects and holds. The counts only grow, under it. */
+    struct pcn_lock objects_lock;
+    pcn_atomic64 serials; /* the last one given; grown under objects_lock */
+    pcn_atomic32 objects_high;
+    pcn_atomic32 holds_high;
+    pcn_atomic32 spots_high;
+    uint32_t free_objects; /* index + 1 of the first; derived from the tables */
+    uint32_t free_holds;
+    struct pcn_lock spots_lock; /* guards the growth of the table of spots */
 };
 
 #define PCN_SLOT_SIZE 128u
 #define PCN_BLOCK_SIZE 64u
+#define PCN_OBJECT_SIZE 512u
+#define PCN_HOLD_SIZE 256u
+#define PCN_SPOT_SIZE 256u
 #define PCN_SLOTS_AT ((uint64_t)PCN_PAGE)
 #define PCN_BLOCKS_AT (PCN_SLOTS_AT + (uint64_t)PCN_MAX_SLOTS * PCN_SLOT_SIZE)
-#define PCN_DATA_AT (PCN_BLOCKS_AT + (uint64_t)PCN_MAX_BLOCKS * PCN_BLOCK_SIZE)
+#define PCN_OBJECTS_AT (PCN_BLOCKS_AT + (uint64_t)PCN_MAX_BLOCKS * PCN_BLOCK_SIZE)
+#define PCN_HOLDS_AT (PCN_OBJECTS_AT + (uint64_t)PCN_MAX_OBJECTS * PCN_OBJECT_SIZE)
+#define PCN_SPOTS_AT (PCN_HOLDS_AT + (uint64_t)PCN_MAX_HOLDS * PCN_HOLD_SIZE)
+#define PCN_DATA_AT (PCN_SPOTS_AT + (uint64_t)PCN_MAX_SPOTS * PCN_SPOT_SIZE)
 
 _Static_assert(sizeof(struct pcn_head) <= PCN_PAGE, "the head fits its page");
 _Static_assert(sizeof(struct pcn_slot) <= PCN_SLOT_SIZE, "a slot fits its place");
 _Static_assert(sizeof(struct pcn_block) <= PCN_BLOCK_SIZE, "a block descriptor fits");
+_Static_assert(sizeof(struct pcn_object) == PCN_OBJECT_SIZE, "an object fits its place");
+_Static_assert(sizeof(struct pcn_hold) <= PCN_HOLD_SIZE, "a hold fits its place");
+_Static_assert(sizeof(struct pcn_spot) <= PCN_SPOT_SIZE, "a spot fits its place");
 _Static_assert(PCN_DATA_AT % PCN_PAGE == 0, "blocks begin on a page");
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "failpoint.h"
@@ -85,6 +86,10 @@ static enum pcn_status take(struct pcn_arena *arena, uint32_t index, pcn_token p
     PCN_FAILPOINT("owner.take.begun");
     pcn_store_relaxed64(&slot->parent, parent);
     pcn_store_relaxed32(&slot->pid, (uint32_t)getpid());
+    pcn_store_relaxed32(&slot->settled, 0);
+    pcn_store_relaxed32(&slot->settled_strangers, 0);
+    pcn_store_relaxed32(&slot->leaving, 0);
+    memset(slot->name, 0, sizeof slot->name);
     PCN_FAILPOINT("owner.take.named");
     /* SYNC(owner.parent): not seen before the generation; a child of an older one looks. */
     pcn_store_release32(&slot->state, PCN_SLOT_TAKEN);

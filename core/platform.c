@@ -38,6 +38,12 @@ void *pcn_map_shared(int fd, uint64_t size)
     return base == MAP_FAILED ? NULL : base;
 }
 
+void *pcn_map_readonly(int fd, uint64_t size)
+{
+    void *base = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    return base == MAP_FAILED ? NULL : base;
+}
+
 void pcn_unmap(void *base, uint64_t size)
 {
     munmap(base, size);
@@ -135,6 +141,21 @@ void pcn_life_leave(pthread_mutex_t *life)
     pthread_mutex_unlock(life);
 }
 
+bool pcn_life_is_held(const pthread_mutex_t *life)
+{
+    /* The word that a robust mutex shares with the kernel: the holder's thread id, and the mark
+     * that the kernel puts there at the holder's end. */
+    uint32_t word = pcn_load_relaxed32((const pcn_atomic32 *)(const void *)&life->__data.__lock);
+    return (word & FUTEX_TID_MASK) != 0 && (word & FUTEX_OWNER_DIED) == 0;
+}
+
+bool pcn_has_two_cores(void)
+{
+    cpu_set_t cores;
+    /* On failure there are more cores than the set holds. */
+    return sched_getaffinity(0, sizeof cores, &cores) != 0 || CPU_COUNT(&cores) > 1;
+}
+
 bool pcn_is_main_thread(void)
 {
     return syscall(SYS_gettid) == getpid();
@@ -143,4 +164,20 @@ bool pcn_is_main_thread(void)
 void pcn_yield(void)
 {
     sched_yield();
+}
+
+static pthread_key_t thread_end_key;
+static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
+static void (*at_thread_end)(void *);
+
+static void make_thread_end_key(void)
+{
+    pthread_key_create(&thread_end_key, at_thread_end);
+}
+
+void pcn_at_thread_end(void (*what)(void *))
+{
+    at_thread_end = what;
+    pthread_once(&thread_end_once, make_thread_end_key);
+    pthread_setspecific(thread_end_key, &thread_end_key);
 }

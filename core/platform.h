@@ -21,6 +21,9 @@ int pcn_memory_file(const char *name, uint64_t size);
  * Returns NULL on failure (errno). */
 void *pcn_map_shared(int fd, uint64_t size);
 
+/* The same, for reading only: a store raises SIGSEGV. */
+void *pcn_map_readonly(int fd, uint64_t size);
+
 void pcn_unmap(void *base, uint64_t size);
 void pcn_close(int fd);
 uint64_t pcn_file_size(int fd);
@@ -57,6 +60,12 @@ bool pcn_life_try(pthread_mutex_t *life);
 void pcn_life_take(pthread_mutex_t *life);
 void pcn_life_leave(pthread_mutex_t *life);
 
+/* Does a living thread hold it now? By reading alone: who tries a mutex writes to it. */
+bool pcn_life_is_held(const pthread_mutex_t *life);
+
+/* May the calling thread run on more than one core? */
+bool pcn_has_two_cores(void);
+
 /* The calling thread is the first of its process (the one that lives as long as it). */
 bool pcn_is_main_thread(void);
 
@@ -70,5 +79,9 @@ static inline void pcn_relax(void)
 }
 
 void pcn_yield(void);
+
+/* Have `what` called with something not NULL when the calling thread ends. The same one each
+ * time: one function a process. */
+void pcn_at_thread_end(void (*what)(void *));
 
 #endif

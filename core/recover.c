@@ -2,6 +2,7 @@
 
 #include "block.h"
 #include "failpoint.h"
+#include "object.h"
 #include "owner.h"
 #include "platform.h"
 
@@ -44,6 +45,9 @@ enum pcn_status pcn_recover_slot(const struct pcn_arena *arena, uint32_t index)
     struct pcn_arena sweeper = *arena;
     if (sweeper.me == 0)
         sweeper.me = life;
+    /* The parent is there: it is not swept while a slot names it. */
+    pcn_object_sweep(&sweeper, life, pcn_load_relaxed64(&slot->parent));
+    PCN_FAILPOINT("recover.slot.let_go");
     pcn_block_sweep(&sweeper, life);
     PCN_FAILPOINT("recover.slot.swept");
     pcn_store_relaxed64(&slot->parent, 0);

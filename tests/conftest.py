@@ -18,6 +18,7 @@ pytest_plugins = [
     "pytester",
     "tests.plugins.leaks",
     "tests.plugins.scripts",
+    "tests.plugins.starting",
     "tests.plugins.watchdog",
 ]
 

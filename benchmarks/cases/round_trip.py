@@ -5,11 +5,11 @@ from __future__ import annotations
 from statistics import median
 from time import perf_counter
 
-from benchmarks.contract import Case, Rival
+from benchmarks.contract import Case, PoolRival
 from benchmarks.tasks import noop
 
 
-def run(rival: Rival, n: int) -> float:
+def run(rival: PoolRival, n: int) -> float:
     """Seconds for one round trip."""
     taken = []
     for value in range(n):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from statistics import median
 from time import perf_counter, sleep
 
-from benchmarks.contract import Case, Rival
+from benchmarks.contract import Case, PoolRival
 from benchmarks.tasks import noop
 
 IDLE = 0.005
 """Seconds of idleness before each task."""
 
 
-def run(rival: Rival, n: int) -> float:
+def run(rival: PoolRival, n: int) -> float:
     """Seconds for one round trip, without the idleness."""
     taken = []
     for value in range(n):

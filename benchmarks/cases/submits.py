@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from benchmarks.contract import Case, Rival
+from benchmarks.contract import Case, PoolRival
 from benchmarks.tasks import noop
 
 
-def run(rival: Rival, n: int) -> float:
+def run(rival: PoolRival, n: int) -> float:
     """Seconds for one task, from the first submission to the last result."""
     start = perf_counter()
     results = rival.submit_all(noop, range(n))

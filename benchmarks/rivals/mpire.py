@@ -11,7 +11,7 @@ from benchmarks import contract
 from benchmarks.contract import Function
 
 
-class Rival(contract.Rival):
+class Rival(contract.PoolRival):
     title = "mpire.WorkerPool"
     distribution = "mpire"
 

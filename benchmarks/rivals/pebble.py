@@ -12,7 +12,7 @@ from benchmarks import contract
 from benchmarks.contract import Function
 
 
-class Rival(contract.Rival):
+class Rival(contract.PoolRival):
     title = "pebble.ProcessPool"
     distribution = "pebble"
 

@@ -18,13 +18,28 @@ if sys.platform != "linux":
     )
 
 if TYPE_CHECKING:
+    from procession.context import Array as Array
+    from procession.context import Barrier as Barrier
     from procession.context import BaseContext as BaseContext
+    from procession.context import BoundedSemaphore as BoundedSemaphore
+    from procession.context import Condition as Condition
     from procession.context import DefaultContext as DefaultContext
+    from procession.context import Event as Event
     from procession.context import ForkContext as ForkContext
     from procession.context import ForkServerContext as ForkServerContext
+    from procession.context import JoinableQueue as JoinableQueue
+    from procession.context import Lock as Lock
+    from procession.context import Pipe as Pipe
     from procession.context import Pool as Pool
     from procession.context import Process as Process
+    from procession.context import Queue as Queue
+    from procession.context import RawArray as RawArray
+    from procession.context import RawValue as RawValue
+    from procession.context import RLock as RLock
+    from procession.context import Semaphore as Semaphore
+    from procession.context import SimpleQueue as SimpleQueue
     from procession.context import SpawnContext as SpawnContext
+    from procession.context import Value as Value
     from procession.context import active_children as active_children
     from procession.context import cpu_count as cpu_count
     from procession.context import current_process as current_process
@@ -45,18 +60,35 @@ if TYPE_CHECKING:
     from procession.errors.pool import PoolTerminated as PoolTerminated
     from procession.errors.pool import RemoteError as RemoteError
     from procession.errors.pool import WorkerDied as WorkerDied
+    from procession.errors.sync import OwnerDied as OwnerDied
+    from procession.errors.sync import ShutDown as ShutDown
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "procession.context": (
+        "Array",
+        "Barrier",
         "BaseContext",
+        "BoundedSemaphore",
+        "Condition",
         "DefaultContext",
+        "Event",
         "ForkContext",
         "ForkServerContext",
+        "JoinableQueue",
+        "Lock",
+        "Pipe",
         "Pool",
         "Process",
+        "Queue",
+        "RLock",
+        "RawArray",
+        "RawValue",
+        "Semaphore",
+        "SimpleQueue",
         "SpawnContext",
+        "Value",
         "active_children",
         "cpu_count",
         "current_process",
@@ -82,27 +114,16 @@ _HOMES = {
         "RemoteError",
         "WorkerDied",
     ),
+    "procession.errors.sync": (
+        "OwnerDied",
+        "ShutDown",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 # What the default context has from the standard library.
 _BORROWED = {
-    "Array",
-    "Barrier",
-    "BoundedSemaphore",
-    "Condition",
-    "Event",
-    "JoinableQueue",
-    "Lock",
     "Manager",
-    "Pipe",
-    "Queue",
-    "RLock",
-    "RawArray",
-    "RawValue",
-    "Semaphore",
-    "SimpleQueue",
-    "Value",
     "allow_connection_pickling",
     "get_logger",
     "log_to_stderr",

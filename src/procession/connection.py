@@ -1,32 +1,64 @@
-"""Connections, and waiting for several things: the standard library's own.
+"""Connections between processes, and waiting for several things.
 
-``wait()`` takes sentinels of our processes beside sockets and connections. Loaded at the first use.
+``Pipe``, ``Connection``, ``Listener``, ``Client`` and ``wait`` have the standard library's names
+and behaviour, and speak its format on the wire: either side may be one of its connections.
+``wait()`` takes sentinels of processes, sockets, connections of both kinds, and whatever has a
+``fileno()``.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from procession._launch import stdlib
+from procession._transport.authentication import (
+    CHALLENGE,
+    FAILURE,
+    MESSAGE_LENGTH,
+    WELCOME,
+    answer_challenge,
+    deliver_challenge,
+)
+from procession._transport.connection import (
+    Connection,
+    Pipe,
+    rebuild_connection,
+    reduce_connection,
+)
+from procession._transport.listening import (
+    Client,
+    Listener,
+    SocketClient,
+    SocketListener,
+    address_type,
+    arbitrary_address,
+    default_family,
+    families,
+)
+from procession._transport.waiting import wait
+from procession._transport.xmlrpc import ConnectionWrapper, XmlClient, XmlListener
 
 __all__ = [
+    "CHALLENGE",
+    "FAILURE",
+    "MESSAGE_LENGTH",
+    "WELCOME",
     "Client",
     "Connection",
+    "ConnectionWrapper",
     "Listener",
     "Pipe",
+    "SocketClient",
+    "SocketListener",
+    "XmlClient",
+    "XmlListener",
+    "address_type",
+    "answer_challenge",
+    "arbitrary_address",
+    "default_family",
+    "deliver_challenge",
+    "families",
+    "rebuild_connection",
+    "reduce_connection",
     "wait",
 ]
 
-Client: Any
-Connection: Any
-Listener: Any
-Pipe: Any
-wait: Any
-
-
-def __getattr__(name: str) -> Any:
-    return stdlib.borrowed(__name__, "connection", name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# The same constants by the names that newer versions of the standard library give them.
+_CHALLENGE, _WELCOME, _FAILURE = CHALLENGE, WELCOME, FAILURE

@@ -20,7 +20,7 @@ from procession._launch import methods, settings, stdlib
 from procession._launch.cpus import cpu_count as usable_cpus
 
 if TYPE_CHECKING:
-    from procession import pool
+    from procession import connection, pool, queues, synchronize
 
 __all__ = [
     "BaseContext",
@@ -119,6 +119,103 @@ class BaseContext:
             threads=threads,
             seed=seed,
         )
+
+    def Lock(self) -> synchronize.Lock:
+        """A lock for processes; see ``procession.synchronize.Lock``."""
+        from procession.synchronize import Lock
+
+        return Lock(ctx=self.get_context())
+
+    def RLock(self) -> synchronize.RLock:
+        """A lock that its owner may take again; see ``procession.synchronize.RLock``."""
+        from procession.synchronize import RLock
+
+        return RLock(ctx=self.get_context())
+
+    def Condition(
+        self, lock: synchronize.Lock | synchronize.RLock | None = None
+    ) -> synchronize.Condition:
+        """A condition, with a lock of its own if none is given; see ``synchronize.Condition``."""
+        from procession.synchronize import Condition
+
+        return Condition(lock, ctx=self.get_context())
+
+    def Semaphore(self, value: int = 1) -> synchronize.Semaphore:
+        """`value` permits; see ``procession.synchronize.Semaphore``."""
+        from procession.synchronize import Semaphore
+
+        return Semaphore(value, ctx=self.get_context())
+
+    def BoundedSemaphore(self, value: int = 1) -> synchronize.BoundedSemaphore:
+        """`value` permits, and never more; see ``procession.synchronize.BoundedSemaphore``."""
+        from procession.synchronize import BoundedSemaphore
+
+        return BoundedSemaphore(value, ctx=self.get_context())
+
+    def Event(self) -> synchronize.Event:
+        """A flag to wait for; see ``procession.synchronize.Event``."""
+        from procession.synchronize import Event
+
+        return Event(ctx=self.get_context())
+
+    def Barrier(
+        self,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+    ) -> synchronize.Barrier:
+        """A barrier for `parties` threads or processes; see ``procession.synchronize.Barrier``."""
+        from procession.synchronize import Barrier
+
+        return Barrier(parties, action, timeout, ctx=self.get_context())
+
+    def Queue(self, maxsize: int = 0) -> queues.Queue:
+        """A queue for any number of processes; see ``procession.queues.Queue``."""
+        from procession.queues import Queue
+
+        return Queue(maxsize, ctx=self.get_context())
+
+    def JoinableQueue(self, maxsize: int = 0) -> queues.JoinableQueue:
+        """A queue that can be waited for; see ``procession.queues.JoinableQueue``."""
+        from procession.queues import JoinableQueue
+
+        return JoinableQueue(maxsize, ctx=self.get_context())
+
+    def SimpleQueue(self) -> queues.SimpleQueue:
+        """A queue without limits and timeouts; see ``procession.queues.SimpleQueue``."""
+        from procession.queues import SimpleQueue
+
+        return SimpleQueue(ctx=self.get_context())
+
+    def Pipe(self, duplex: bool = True) -> tuple[connection.Connection, connection.Connection]:
+        """Two ends of a connection; see ``procession.connection.Pipe``."""
+        from procession.connection import Pipe
+
+        return Pipe(duplex)
+
+    def RawValue(self, typecode_or_type: Any, *args: Any) -> Any:
+        """A ctypes object in shared memory; see ``procession.sharedctypes.RawValue``."""
+        from procession.sharedctypes import RawValue
+
+        return RawValue(typecode_or_type, *args)
+
+    def RawArray(self, typecode_or_type: Any, size_or_initializer: Any) -> Any:
+        """A ctypes array in shared memory; see ``procession.sharedctypes.RawArray``."""
+        from procession.sharedctypes import RawArray
+
+        return RawArray(typecode_or_type, size_or_initializer)
+
+    def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:
+        """A ctypes object in shared memory, with a lock; see ``procession.sharedctypes.Value``."""
+        from procession.sharedctypes import Value
+
+        return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
+
+    def Array(self, typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True) -> Any:
+        """A ctypes array in shared memory, with a lock; see ``procession.sharedctypes.Array``."""
+        from procession.sharedctypes import Array
+
+        return Array(typecode_or_type, size_or_initializer, lock=lock, ctx=self.get_context())
 
     def Manager(self) -> Any:
         """A manager of the standard library's that runs, in a process of this context's."""
@@ -286,7 +383,22 @@ _contexts: dict[str | None, BaseContext] = {
 }
 _default_context = DefaultContext()
 get_context = _default_context.get_context
+Array = _default_context.Array
+Barrier = _default_context.Barrier
+BoundedSemaphore = _default_context.BoundedSemaphore
+Condition = _default_context.Condition
+Event = _default_context.Event
+JoinableQueue = _default_context.JoinableQueue
+Lock = _default_context.Lock
+Pipe = _default_context.Pipe
 Pool = _default_context.Pool
+Queue = _default_context.Queue
+RLock = _default_context.RLock
+RawArray = _default_context.RawArray
+RawValue = _default_context.RawValue
+Semaphore = _default_context.Semaphore
+SimpleQueue = _default_context.SimpleQueue
+Value = _default_context.Value
 active_children = _default_context.active_children
 cpu_count = _default_context.cpu_count
 current_process = _default_context.current_process

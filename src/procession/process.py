@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
+from procession import _core
 from procession._launch import (
     arrival,
     exits,
@@ -399,6 +400,7 @@ def _become(process: BaseProcess) -> None:
         methods.choose(process._start_method)
     _process_counter = itertools.count(1)
     _current_process = process
+    _core.call_me(process._name)
     _parent_process = _ParentProcess(process._parent_name, process._parent_pid)
     stdlib.adopt(_current_process, _parent_process)
 

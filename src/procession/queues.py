@@ -1,9 +1,10 @@
-"""Queues: the standard library's own."""
+"""Queues between processes, with the standard library's names: see ``Queue``."""
 
 from __future__ import annotations
 
-import sys
+from procession._queues.queues import Empty, Full, JoinableQueue, Queue, SimpleQueue
+from procession._transport.pickling import dumps
 
-from procession._launch import stdlib
+__all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
 
-sys.modules[__name__] = stdlib.borrow("queues")
+Queue._pickle_with(dumps)

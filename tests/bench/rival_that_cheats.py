@@ -6,7 +6,7 @@ from benchmarks import contract
 from benchmarks.contract import Function
 
 
-class Rival(contract.Rival):
+class Rival(contract.PoolRival):
     title = "one that cheats"
 
     @classmethod

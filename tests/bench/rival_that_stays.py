@@ -8,7 +8,7 @@ from benchmarks import contract
 from benchmarks.contract import Function
 
 
-class Rival(contract.Rival):
+class Rival(contract.PoolRival):
     title = "one that stays"
 
     @classmethod

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.cell import affordable, round_down
-from benchmarks.contract import Case, NotOffered, Outcome, Rival, Status
-from benchmarks.figures import BUDGETS, Row, Spread, defeats, ratio, rows, verdicts
+from benchmarks.contract import MICROSECONDS, Case, NotOffered, Outcome, Rival, Status, Unit
+from benchmarks.figures import Row, Spread, defeats, ratio, rows, verdicts
 from benchmarks.report import Report, digits, spread
 from benchmarks.runner import Cell, Settings
+from benchmarks.suite import Budget, load_suite
+
+SUITES = ("pools", "queues", "sync")
 
 
 def measured(number: int, rival: str, seconds: float, *, case: str = "map", n: int = 9) -> Cell:
@@ -65,31 +68,41 @@ def test_what_went_wrong_is_remarked_once() -> None:
     assert found["procession"].remarks == ()
 
 
-def budget_rows(times: float) -> list[Row]:
+def budget_rows(budgets: tuple[Budget, ...], times: float) -> list[Row]:
     cells = [
-        cell
-        for budget in BUDGETS
-        for cell in (
-            measured(1, "procession", 1.0, case=budget.case),
-            measured(1, budget.rival, budget.times * times, case=budget.case),
-        )
+        measured(1, "procession", 1.0, case=case)
+        for case in dict.fromkeys(budget.case for budget in budgets)
     ]
-    return rows(cells, {budget.case: 9 for budget in BUDGETS})
+    cells += [measured(1, each.rival, each.times * times, case=each.case) for each in budgets]
+    return rows(cells, {budget.case: 9 for budget in budgets})
 
 
+@pytest.mark.parametrize("name", SUITES)
 @pytest.mark.parametrize(("times", "verdict"), [(1.0, "holds"), (0.99, "falls short")])
-def test_a_budget_holds_from_exactly_its_ratio(times: float, verdict: str) -> None:
-    found = verdicts(budget_rows(times))
-    assert [str(each) for each in found] == [verdict] * len(BUDGETS)
+def test_a_budget_holds_from_exactly_its_ratio(name: str, times: float, verdict: str) -> None:
+    budgets = load_suite(name).budgets
+    found = verdicts(budget_rows(budgets, times), budgets)
+    assert [str(each) for each in found] == [verdict] * len(budgets)
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_budgets_are_about_cases_and_rivals_that_there_are(name: str) -> None:
+    suite = load_suite(name)
+    assert suite.name == name
+    assert {budget.case for budget in suite.budgets} <= set(suite.cases)
+    assert {budget.rival for budget in suite.budgets} <= set(suite.names()) - {"procession"}
+    assert suite.beside <= set(suite.names())
 
 
 def test_a_budget_without_figures_is_not_measured() -> None:
-    assert {str(verdict) for verdict in verdicts([])} == {"not measured"}
+    found = verdicts([], load_suite("pools").budgets)
+    assert {str(verdict) for verdict in found} == {"not measured"}
 
 
 def test_losing_cases_are_named() -> None:
     cells = [measured(1, "procession", 2.0), measured(1, "quick", 1.0), measured(1, "slow", 3.0)]
     assert [row.rival for row in defeats(rows(cells, {"map": 9}))] == ["quick"]
+    assert defeats(rows(cells, {"map": 9}), beside={"quick"}) == []
     report = Report("now", {}, Settings(["procession", "quick", "slow"], ["map"]), cells)
     assert "- map: quick is faster (0.500 ×)" in report.markdown()
 
@@ -98,6 +111,12 @@ def test_a_table_is_aligned() -> None:
     report = Report("now", {}, Settings(["slow", "procession"], ["map"]), CELLS)
     widths = {len(line) for line in report.markdown().splitlines()[4:12] if line.startswith("|")}
     assert len(widths) == 1
+
+
+def test_a_rate_turns_the_spread_round() -> None:
+    seconds = Spread(0.5, 0.25, 1.0)
+    assert seconds.shown_in(MICROSECONDS) == Spread(0.5e6, 0.25e6, 1e6)
+    assert seconds.shown_in(Unit("messages per second", rate=True)) == Spread(2.0, 1.0, 4.0)
 
 
 @pytest.mark.parametrize(

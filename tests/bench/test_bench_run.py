@@ -11,8 +11,8 @@ from benchmarks.__main__ import main, parse
 from benchmarks.cases import CASES
 from benchmarks.contract import Outcome, Status
 from benchmarks.report import Report
-from benchmarks.rivals import OURSELVES, names
 from benchmarks.runner import Cell, Settings, rotated, run, run_cell
+from benchmarks.suite import OURSELVES, load_suite
 
 TINY = {"scale": 0.0002, "budget": 0.01, "rounds": 1}
 HERE = __package__
@@ -118,14 +118,15 @@ def test_each_round_begins_with_another_rival(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_all_rivals_have_a_file_and_we_come_first() -> None:
-    found = names()
+    suite = load_suite("pools")
+    found = suite.names()
     assert found[0] == OURSELVES
     assert {"stdlib_fork", "stdlib_spawn", "stdlib_forkserver", "loky", "mpire"} <= set(found)
-    chosen, _ = parse([])
+    chosen, _ = parse([], suite)
     assert list(chosen.rivals) == found
 
 
 def test_an_unknown_rival_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        parse(["--rivals", "nonesuch"])
+        parse(["--rivals", "nonesuch"], load_suite("pools"))
     assert "no rival 'nonesuch'; there are procession, " in capsys.readouterr().err

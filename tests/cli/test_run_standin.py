@@ -46,7 +46,7 @@ def test_errors_of_the_standard_library_are_caught_by_our_names() -> None:
 
 def test_programs_can_patch_what_they_import() -> None:
     ended = same("patches.py")
-    assert ended.stdout == "shared_memory registered\nno pool\n1\n"
+    assert ended.stdout == "logged what is to be known\nno pool\n1\n"
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

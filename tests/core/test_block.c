@@ -337,6 +337,62 @@ static void a_death_gives_back_blocks_and_pages(void)
     CHECK_VALID(pcn_validate_arena(&arena));
 }
 
+/* ---- of objects ---- */
+
+#define AN_OBJECT ((pcn_token)7 << 16 | 0xffffu)
+
+static pcn_block_id give(struct pcn_arena *arena, uint64_t length)
+{
+    pcn_block_id id = allocate(arena, length);
+    pcn_block_give(arena, id, AN_OBJECT);
+    return id;
+}
+
+static void what_an_object_leaves_comes_back_warm(void)
+{
+    struct pcn_arena arena;
+    family_make(&arena);
+    pcn_block_id other = allocate(&arena, 1u << 20);
+    pcn_block_id first = give(&arena, 1u << 20), second = give(&arena, 3u << 20);
+    uint64_t used = pcn_file_used(arena.fd);
+    CHECK_EQ(pcn_block_sweep_object(&arena, AN_OBJECT), 2);
+    CHECK_EQ(owned(&arena, NULL), 1);
+    CHECK_EQ(pcn_file_used(arena.fd), used);
+    CHECK_EQ(allocate(&arena, 1u << 20), first);
+    CHECK_EQ(allocate(&arena, 3u << 20), second);
+    CHECK_EQ(pcn_file_used(arena.fd), used);
+    CHECK_EQ(pcn_block_sweep_object(&arena, AN_OBJECT), 0); /* ours are not its */
+    CHECK_EQ(pcn_block_free(&arena, other, false, true), PCN_OK);
+    CHECK_VALID(pcn_validate_arena(&arena));
+}
+
+static void what_objects_leave_is_warm_up_to_a_limit(void)
+{
+    struct pcn_arena arena;
+    CHECK_EQ(pcn_arena_create(&arena, (uint64_t)1 << 30), PCN_OK);
+    CHECK_EQ(pcn_owner_join(&arena, 0), PCN_OK);
+    allocate(&arena, 1);
+    uint64_t used = pcn_file_used(arena.fd);
+    give(&arena, PCN_WARM_TOTAL + 1);
+    CHECK_EQ(pcn_block_sweep_object(&arena, AN_OBJECT), 1);
+    CHECK_EQ(pcn_file_used(arena.fd), used);
+    pcn_block_id large = give(&arena, 2 * PCN_WARM_LIMIT);
+    CHECK_EQ(pcn_block_sweep_object(&arena, AN_OBJECT), 1);
+    CHECK_EQ(pcn_file_used(arena.fd), used + 2 * PCN_WARM_LIMIT);
+    CHECK_EQ(allocate(&arena, 2 * PCN_WARM_LIMIT), large);
+    CHECK_EQ(pcn_block_free(&arena, large, true, true), PCN_OK);
+    uint64_t each = PCN_WARM_TOTAL / 8;
+    for (int i = 0; i < 10; i++)
+        give(&arena, each);
+    CHECK_EQ(pcn_block_sweep_object(&arena, AN_OBJECT), 10);
+    CHECK_EQ(pcn_file_used(arena.fd), used + 8 * each);
+    give(&arena, each);
+    give(&arena, each / 2); /* of another class, for which there is no room */
+    CHECK_EQ(pcn_block_sweep_object(&arena, AN_OBJECT), 2);
+    CHECK(pcn_file_used(arena.fd) <= used + PCN_WARM_TOTAL);
+    CHECK_VALID(pcn_validate_arena(&arena));
+}
+
 static const struct check_case cases[] = {
     CHECK_CASE(classes_grow_and_waste_little),
     CHECK_CASE(a_freed_block_comes_back_warm),
@@ -351,5 +407,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(reclaiming_from_nobody_frees_nothing),
     CHECK_CASE(a_block_sent_to_the_dead_is_swept),
     CHECK_CASE(a_death_gives_back_blocks_and_pages),
+    CHECK_CASE(what_an_object_leaves_comes_back_warm),
+    CHECK_CASE(what_objects_leave_is_warm_up_to_a_limit),
 };
 CHECK_MAIN(cases)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing.connection
 import os
 import signal
@@ -46,14 +47,45 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
         end.close()
 
 
-def test_everything_public_is_the_standard_librarys() -> None:
-    theirs = multiprocessing.connection
+def test_the_public_names_are_the_standard_librarys_and_ours() -> None:
+    theirs: Any = multiprocessing.connection
     assert {*theirs.__all__} <= {*connection.__all__} <= {*dir(connection)}
-    assert all(getattr(connection, name) is getattr(theirs, name) for name in connection.__all__)
-    module: Any = connection
-    assert module.answer_challenge is theirs.answer_challenge
+    assert {*connection.__all__} <= {*dir(theirs)}
+    assert not [n for n in connection.__all__ if not hasattr(connection, n)]
+    assert connection.families == theirs.families
+    assert connection.default_family == theirs.default_family
     with pytest.raises(AttributeError, match="'procession.connection' has no attribute 'nothing'"):
-        _ = connection.nothing
+        _ = connection.nothing  # type: ignore[attr-defined]
+
+
+def test_the_two_kinds_of_connections_are_told_apart() -> None:
+    theirs = multiprocessing.connection
+    assert not issubclass(connection.Connection, theirs.Connection)
+    assert not issubclass(theirs.Connection, connection.Connection)
+    for module in (connection, theirs):
+        ends: Any = module.Pipe()
+        for end in ends:
+            assert type(end) is module.Connection
+            end.close()
+    assert repr(connection.Connection) == "<class 'procession.connection.Connection'>"
+
+
+def test_signatures_are_the_standard_librarys() -> None:
+    ours: Any = connection
+    theirs: Any = multiprocessing.connection
+    calls = ["Client", "Connection", "Listener", "Pipe", "SocketListener", "arbitrary_address"]
+    calls += ["XmlClient", "address_type", "reduce_connection", "wait"]
+    pairs = [(name, getattr(ours, name), getattr(theirs, name)) for name in calls]
+    for kind in ("Connection", "Listener"):
+        mine, other = getattr(ours, kind), getattr(theirs, kind)
+        names = [n for n in dir(other) if n[0] != "_" and callable(getattr(other, n))]
+        pairs += [(name, getattr(mine, name), getattr(other, name)) for name in names]
+    for name, mine, other in pairs:
+        found, wanted = (
+            [(p.name, p.default) for p in inspect.signature(call).parameters.values()]
+            for call in (mine, other)
+        )
+        assert found == wanted, name
 
 
 def test_wait_takes_sentinels_sockets_and_connections_together(

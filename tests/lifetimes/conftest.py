@@ -13,20 +13,12 @@ from typing import Any
 
 import pytest
 
-from procession._launch import forkserver
 from tests.lifetimes.stages import Stage
 from tests.plugins.scripts import LIMIT, script_environment
 
 ROOT = Path(__file__).parents[2]
 StartProgram = Callable[..., "subprocess.Popen[bytes]"]
 Pidfd = Callable[[int], int]
-
-
-@pytest.fixture(autouse=True)
-def _no_zygote_is_left() -> Iterator[None]:
-    """It is kept from its first need to the end of the process, which here is that of the test."""
-    yield
-    forkserver._zygote._end()
 
 
 @pytest.fixture

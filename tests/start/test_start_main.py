@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.plugins.scripts import LIMIT, script_environment
-from tests.start.conftest import METHODS
+from tests.plugins.starting import METHODS
 
 OTHERS = [name for name in METHODS if name != "fork"]
 

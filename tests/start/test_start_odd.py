@@ -14,7 +14,7 @@ import pytest
 
 from procession._launch import stdlib
 from tests.plugins.scripts import LIMIT, RunScript, script_environment
-from tests.start.conftest import METHODS
+from tests.plugins.starting import METHODS
 
 OTHERS = [name for name in METHODS if name != "fork"]
 

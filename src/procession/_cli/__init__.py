@@ -1,4 +1,4 @@
-"""The command line: ``procession run`` and what it needs.
+"""The command line: ``procession run`` and ``procession locks``, and what they need.
 
 ==============  ==========================================================================
 ``main``        the arguments, and what they ask for
@@ -8,6 +8,8 @@
 ``original``    the standard library's multiprocessing, kept under ``procession._stdlib``
 ``agree``       makes that one and ours agree: on processes, start methods, what ends when
 ``explain``     keeps account of what a program used, and whose it was
+``locks``       looks at the locks of a running program
+``holdings``    what that prints
 ==============  ==========================================================================
 
 The way of a name that the program asks for::

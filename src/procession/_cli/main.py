@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import procession
-from procession._cli import explain, run, standin
+from procession._cli import explain, locks, run, standin
 
 _DESCRIPTION = """\
 Python's multiprocessing, rebuilt on one crash-safe shared-memory core: the same API, fast, and it
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = [*(sys.argv[1:] if arguments is None else arguments)]
     ours, programs = _split(given)
     asked = _parser().parse_args(ours)
+    if asked.command == "locks":
+        return locks.show(asked.pid, everything=asked.everything, as_json=asked.as_json)
     account = None
     if asked.explain:
         account = explain.Account()
@@ -73,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="procession", description=_DESCRIPTION)
     version = f"procession {procession.__version__}"
     parser.add_argument("--version", action="version", version=version)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     runner = commands.add_parser(
         "run",
         help="run a program written for multiprocessing, unmodified",
@@ -101,4 +103,5 @@ def _parser() -> argparse.ArgumentParser:
     runner.add_argument(
         "arguments", metavar="ARGUMENT", nargs="*", help="handed on to the program as they are"
     )
+    locks.add_to(commands)
     return parser

@@ -14,17 +14,10 @@ import procession
 
 # Modules of ours that have everything from the standard library: so a program gets it there.
 _BORROWED = {
-    "connection",
     "dummy",
-    "heap",
     "managers",
-    "queues",
     "reduction",
     "resource_sharer",
-    "resource_tracker",
-    "shared_memory",
-    "sharedctypes",
-    "synchronize",
     "util",
 }
 

@@ -29,12 +29,15 @@ def dumps(value: object) -> bytes:
     Raises:
         Exception: whatever plain pickle raised, when by value does not work either.
     """
+    pins = _core.pins_made()
     try:
         return pickle.dumps(value, PROTOCOL)
     except Exception as plain_error:
+        _core.withdraw_pins(pins)
         try:
             return dumps_by_value(value)
         except Exception:
+            _core.withdraw_pins(pins)
             # Of the two errors the plain one speaks of the user's object.
             raise plain_error from None
 

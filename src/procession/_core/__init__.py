@@ -1,48 +1,84 @@
 """The binding of the C core (``core/``): method tables and conversions, no mechanism.
 
-``bind_module.c`` makes the module, ``bind_family.c`` gives it the process's arena,
-``bind_channel.c`` a pool's rings and claims (its two sides in ``bind_parent.c`` and
-``bind_worker.c``), ``bind_turn.c`` a turn, ``bind_numbers.c`` lists of numbers as
-machine words, ``bind_failpoint.c`` the tests' fail points.
+- ``bind_module.c`` makes the module, ``bind_family.c`` gives it the process's arena.
+- A pool: ``bind_channel.c`` its rings and claims (two sides: ``bind_parent.c``, ``bind_worker.c``),
+  ``bind_turn.c`` a turn, ``bind_numbers.c`` lists of numbers as machine words.
+- What processes share by handles: ``bind_object.c`` is what all handles have in common,
+  ``bind_settle.c`` looks after them when a process forks, ``bind_place.c`` knows where the caller
+  stands. ``bind_mutex.c`` and ``bind_semaphore.c`` (in common: ``bind_locks.c``);
+  ``bind_event.c``, ``bind_condition.c`` and ``bind_barrier.c`` (in common: ``bind_waits.h``);
+  ``bind_queue.c`` with ``bind_put.c``, ``bind_get.c``, ``bind_items.c`` and ``bind_finish.c``;
+  ``bind_memory.c`` plain bytes, ``bind_guarded.c`` values with a lock.
+- ``bind_census.c`` lists who holds what and who waits for it, of any family.
+- ``bind_failpoint.c``: the tests' fail points.
+
 ``binding.pyi`` is the typed description of it all.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
+
 from procession._core.binding import (
     INLINE_LIMIT,
     Channel,
+    Guarded,
+    Memory,
     adopt,
     alive,
     arena_descriptor,
     arena_statistics,
+    arrive,
+    before_fork,
+    call_me,
+    census,
     exclusively,
     failpoint_arm,
     failpoint_passed,
     fork,
     join,
+    leave,
     pack_numbers,
+    pins_made,
+    settle,
+    stay_out,
     sweep,
     trim,
     unpack_numbers,
     validate,
+    withdraw_pins,
 )
 
 __all__ = [
     "INLINE_LIMIT",
     "Channel",
+    "Guarded",
+    "Memory",
     "adopt",
     "alive",
     "arena_descriptor",
     "arena_statistics",
+    "arrive",
+    "before_fork",
+    "call_me",
+    "census",
     "exclusively",
     "failpoint_arm",
     "failpoint_passed",
     "fork",
     "join",
+    "leave",
     "pack_numbers",
+    "pins_made",
+    "settle",
+    "stay_out",
     "sweep",
     "trim",
     "unpack_numbers",
     "validate",
+    "withdraw_pins",
 ]
+
+os.register_at_fork(before=before_fork, after_in_child=settle)
+atexit.register(leave)  # our children call it themselves

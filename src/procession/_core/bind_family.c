@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bind_object.h"
 #include "block.h"
 #include "owner.h"
 #include "platform.h"
@@ -21,6 +23,8 @@ static pcn_token parent;
 static bool fork_handler_set;
 static dev_t device; /* of the arena's memory file: programs close descriptors that they */
 static ino_t inode;  /* do not know (to become a daemon), and the number is another's then */
+static bool stays_out;
+static char called[PCN_NAME_ROOM] = "MainProcess";
 
 static void after_fork_in_child(void)
 {
@@ -118,7 +122,42 @@ struct pcn_arena *family_arena(void)
         raise_status(status);
         return NULL;
     }
+    family_write_name(&arena);
     return &arena;
+}
+
+struct pcn_arena *family_arena_if_joined(void)
+{
+    return arena.me != 0 ? &arena : NULL;
+}
+
+uint64_t family_number(void)
+{
+    return (uint64_t)inode ^ (uint64_t)device << 40;
+}
+
+bool family_stays_out(void)
+{
+    return stays_out;
+}
+
+void family_name(const char *name)
+{
+    snprintf(called, sizeof called, "%s", name);
+}
+
+void family_write_name(struct pcn_arena *family)
+{
+    struct pcn_slot *slot = pcn_slot_at(family, pcn_token_slot(family->me));
+    memcpy(slot->name, called, sizeof slot->name);
+}
+
+static PyObject *stay_out(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    stays_out = true;
+    Py_RETURN_NONE;
 }
 
 static PyObject *join(PyObject *module, PyObject *ignored)
@@ -140,6 +179,7 @@ static PyObject *adopt(PyObject *module, PyObject *args)
         PyErr_SetString(PyExc_RuntimeError, "this process has an arena already");
         return NULL;
     }
+    stays_out = false;
     /* One that the process which forked this one had stays mapped: it may hold things in it. */
     struct stat about;
     enum pcn_status status =
@@ -176,12 +216,12 @@ static PyObject *sweep(PyObject *module, PyObject *ignored)
 {
     (void)module;
     (void)ignored;
-    if (!family_arena())
-        return NULL;
-    uint32_t freed;
-    Py_BEGIN_ALLOW_THREADS
-    freed = pcn_recover_all(&arena);
-    Py_END_ALLOW_THREADS
+    uint32_t freed = 0;
+    if (arena.me != 0) {
+        Py_BEGIN_ALLOW_THREADS
+        freed = pcn_recover_all(&arena);
+        Py_END_ALLOW_THREADS
+    }
     return PyLong_FromUnsignedLong(freed);
 }
 
@@ -226,6 +266,7 @@ static PyObject *fork_process(PyObject *module, PyObject *ignored)
 {
     (void)module;
     (void)ignored;
+    expect_own_fork();
     PyOS_BeforeFork();
     pid_t pid = fork();
     int reason = errno;
@@ -233,6 +274,8 @@ static PyObject *fork_process(PyObject *module, PyObject *ignored)
         PyOS_AfterFork_Child();
     else
         PyOS_AfterFork_Parent();
+    if (pid != 0)
+        settle_later(pid);
     if (pid < 0) {
         errno = reason;
         return PyErr_SetFromErrno(PyExc_OSError);
@@ -247,8 +290,11 @@ PyMethodDef family_methods[] = {
      "child of the process with the token `parent`; this process's token."},
     {"arena_descriptor", descriptor, METH_NOARGS,
      "arena_descriptor(): the arena's memory file, to be handed to a child."},
+    {"stay_out", stay_out, METH_NOARGS,
+     "stay_out(): this process makes no arena of its own (until it has to): a fork server, whose "
+     "children adopt() one."},
     {"alive", alive, METH_O, "alive(token): does the process of this token live?"},
-    {"sweep", sweep, METH_NOARGS, "sweep(): return what dead processes held; how many."},
+    {"sweep", sweep, METH_NOARGS, "sweep(): return what dead processes held (if this one has an arena); how many."},
     {"trim", trim, METH_NOARGS, "trim(): give the pages of free blocks back to the system."},
     {"arena_statistics", statistics, METH_NOARGS,
      "arena_statistics(): reserved, used and block bytes, blocks, slots; a dict."},

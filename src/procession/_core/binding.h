@@ -15,6 +15,19 @@
 struct pcn_arena *family_arena(void);
 extern PyMethodDef family_methods[];
 
+/* The same, or NULL without an exception if this process has not joined one. */
+struct pcn_arena *family_arena_if_joined(void);
+
+/* Tells this arena from any other on the machine. */
+uint64_t family_number(void);
+
+/* A fork server: belongs to no family, and what it makes is bound by its children. */
+bool family_stays_out(void);
+
+/* What this process is called; written into its slot when it joins. */
+void family_name(const char *name);
+void family_write_name(struct pcn_arena *arena);
+
 /* bind_failpoint.c */
 extern PyMethodDef failpoint_methods[];
 
@@ -23,6 +36,9 @@ extern PyMethodDef turn_methods[];
 
 /* bind_numbers.c */
 extern PyMethodDef numbers_methods[];
+
+/* bind_census.c */
+extern PyMethodDef census_methods[];
 
 /* bind_channel.c */
 extern PyType_Spec channel_spec;

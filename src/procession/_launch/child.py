@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
+from procession import _core
 from procession._launch import exits, lifeline, stdlib, streams
 
 _OWN_MODULES = frozenset(
@@ -93,6 +94,7 @@ def run(entry: Callable[[], int], name: str | Callable[[], str]) -> int:
         streams.flush_output()
     except OSError:
         code = code or _FLUSH_FAILED
+    _core.leave()
     return code
 
 

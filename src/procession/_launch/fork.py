@@ -8,15 +8,11 @@ import threading
 from collections.abc import Callable
 from itertools import starmap
 
+from procession import _core
 from procession._launch import child, lifeline, methods, streams
 from procession._launch.handle import Handle
 
-try:
-    from procession import _core
-
-    fork_process: Callable[[], int] = getattr(_core, "fork", os.fork)
-except ImportError:
-    fork_process = os.fork
+fork_process: Callable[[], int] = _core.fork
 
 _ALL_SIGNALS = signal.valid_signals()
 
@@ -47,6 +43,7 @@ class ForkedChild(Handle):
         super().__init__(inherit_sentinel=inherit_sentinel, ended=ended)
         streams.flush_output()  # may wait for a reader: Ctrl-C must still come through here
         lifeline.hold()
+        _core.join()  # or the child would begin a family of its own
         parent_had_threads = threading.active_count() > 1
         pids: list[int] = []
         mask = child.set_signal_mask(signal.SIG_BLOCK, ())

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from procession import _core
+
 STATUS_LOST = 255
 """Exit code reported when other code took the child's status and the kernel kept no copy."""
 
@@ -154,6 +156,7 @@ class Handle:
         return f"<{type(self).__name__} pid={self._pid} {state}>"
 
     def _tell_end(self) -> None:
+        _core.sweep()
         ended, self._ended = self._ended, None
         if ended is not None:
             ended()

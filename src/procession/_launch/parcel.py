@@ -21,6 +21,7 @@ from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
+from procession import _core
 from procession._launch import stdlib
 
 MOST_DESCRIPTORS = 250
@@ -141,6 +142,7 @@ def _pickled(
     reduction: Any, startable: object, first: _Packing, *, by_value: bool
 ) -> tuple[_Packing, bytes]:
     plain_error: Exception | None = None
+    pins = _core.pins_made()
     if not by_value:
         packing = _Packing(first.descriptors)
         buffer = io.BytesIO()
@@ -151,6 +153,7 @@ def _pickled(
                 plain.dump(startable)
             return packing, buffer.getvalue()
         except Exception as error:
+            _core.withdraw_pins(pins)
             plain_error = error
     import cloudpickle
 
@@ -165,6 +168,7 @@ def _pickled(
             pickler = kind(buffer, pickle.HIGHEST_PROTOCOL)
             pickler.dump(startable)
     except Exception:
+        _core.withdraw_pins(pins)
         if plain_error is None:
             raise
         # Of the two errors the plain one speaks of the user's object.

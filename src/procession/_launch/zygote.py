@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, NoReturn
 
+from procession import _core
 from procession._launch import arrival, child, learning, parcel, preparation, streams
 from procession._launch.fork import fork_process
 from procession._launch.forkserver import PID, STATUS
@@ -43,6 +44,7 @@ def live(door: int, content: int, descriptors: Sequence[int]) -> NoReturn:
     """
     code = 1
     try:
+        _core.stay_out()
         streams.occupy()
         for fd in (door, content, *descriptors):
             os.set_inheritable(fd, False)

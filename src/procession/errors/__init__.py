@@ -9,7 +9,8 @@ class, ``concurrent.futures.process.BrokenProcessPool``, is slow to import).
     ProcessError
     ├── BufferTooShort
     ├── AuthenticationError
-    └── TimeoutError              also a builtin TimeoutError
+    ├── TimeoutError              also a builtin TimeoutError
+    └── OwnerDied                 in errors.sync: a process died with a lock or the like in hand
     RemoteError                   what a task raised and could not be sent as it is
     WorkerDied                    BrokenProcessPool: the task's worker ended under it
     InitializerFailed             BrokenProcessPool: no worker can be made ready

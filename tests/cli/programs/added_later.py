@@ -12,8 +12,8 @@ import procession.pool
 for package in (procession, procession.pool):
     package.__all__.append("Futurama")
     package.Futurama = "from " + package.__name__  # type: ignore[attr-defined]
-procession._BORROWED.remove("Queue")
-procession.Queue = "ours"
+procession._BORROWED.remove("get_logger")
+procession.get_logger = "ours"
 
 names: Any = multiprocessing, pool
-print(names[0].Futurama, names[1].Futurama, names[0].Queue)
+print(names[0].Futurama, names[1].Futurama, names[0].get_logger)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sized
-from multiprocessing import resource_tracker, shared_memory
+from multiprocessing import util
 from typing import Any
 from unittest import mock
 
 
-def note(name: Sized, rtype: str) -> None:
-    print(rtype, "registered", flush=True)
+class Notes:
+    def log(self, level: int, message: str, *args: Any, **options: Any) -> None:
+        print("logged", message, flush=True)
 
 
 def no_pool(*args: Any) -> str:
@@ -18,13 +18,8 @@ def no_pool(*args: Any) -> str:
 
 
 if __name__ == "__main__":
-    register = resource_tracker.register
-    resource_tracker.register = note
-    memory = shared_memory.SharedMemory(create=True, size=1)
-    resource_tracker.register = register
-    register(memory._name, "shared_memory")  # type: ignore[attr-defined]
-    memory.close()
-    memory.unlink()
+    with mock.patch("multiprocessing.util._logger", Notes()):
+        util.info("what is to be known")
     with mock.patch("multiprocessing.Pool", no_pool):
         print(multiprocessing.Pool(1))
     with multiprocessing.Pool(1) as pool:

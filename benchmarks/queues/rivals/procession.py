@@ -1,0 +1,16 @@
+"""Ourselves."""
+
+from __future__ import annotations
+
+import procession
+from benchmarks.queues.channel import QueueShape
+
+
+class Rival(QueueShape):
+    title = "procession.Queue"
+    distribution = "procession"
+
+    @classmethod
+    def open(cls, workers: int) -> Rival:
+        context = procession.get_context("fork")
+        return cls(context, context.Queue())

@@ -1,0 +1,103 @@
+/* Handles: what the Python objects of locks, queues ... have in common. */
+#ifndef PROCESSION_BIND_OBJECT_H
+#define PROCESSION_BIND_OBJECT_H
+
+#include "binding.h"
+
+#include <sys/types.h>
+
+#include "object.h"
+#include "spot.h"
+
+#define HANDLE_PARAMETERS 4
+
+struct handle;
+
+struct handle_kind {
+    enum pcn_kind kind;
+    /* Set the empty body of a new object up, as the handle's parameters say. PCN_OK, or
+     * PCN_NO_MEMORY. */
+    enum pcn_status (*set_up)(struct pcn_arena *arena, struct handle *handle);
+    /* In a forked child: forget what only the parent's process had. May be NULL. */
+    void (*forked)(struct handle *handle);
+};
+
+/* Begins the struct of each type whose instances stand for an object in the arena. Handles
+ * come to life unbound; bound means: this process has a hold. All of it is private memory. */
+struct handle {
+    PyObject_HEAD
+    const struct handle_kind *kind;
+    struct pcn_name name;
+    uint32_t hold;
+    pcn_token bound;    /* this process's token at the time; 0: never bound */
+    uint64_t arena;     /* which one that was: family_number() */
+    uint64_t forks;     /* how often this process had forked by then */
+    uint64_t parameters[HANDLE_PARAMETERS];
+    struct handle *next, *previous; /* all that are bound */
+};
+
+/* Make a new object, with the parameters that the caller has filled in. -1 with an exception. */
+int handle_create(struct handle *handle, const struct handle_kind *kind);
+
+/* Rebind after a fork, or in another arena (there it is a new object). -1 with an exception. */
+int handle_rebind(struct handle *handle, struct pcn_arena *arena);
+
+/* The arena, the handle being bound in it; NULL with an exception. To begin each use with. */
+static inline struct pcn_arena *handle_arena(struct handle *handle)
+{
+    struct pcn_arena *arena = family_arena();
+    if (!arena || (handle->bound != arena->me && handle_rebind(handle, arena) < 0))
+        return NULL;
+    return arena;
+}
+
+static inline struct pcn_hold *handle_hold(const struct pcn_arena *arena,
+                                           const struct handle *handle)
+{
+    return pcn_hold_at(arena, handle->hold);
+}
+
+static inline void *handle_body(const struct pcn_arena *arena, const struct handle *handle)
+{
+    return pcn_object_body(arena, handle->name.object);
+}
+
+/* Give the hold up; the last thing before the memory is freed. */
+void handle_drop(struct handle *handle);
+
+/* What is pickled of it, a tuple: a pin keeps the object until it arrives. NULL: exception. */
+PyObject *handle_travel(struct handle *handle);
+
+/* Become a handle on what travelled. -1 with an exception. */
+int handle_arrive(struct handle *handle, const struct handle_kind *kind, PyObject *travelled);
+
+/* For each type's table: its "_travel" and its "__reduce__", both METH_NOARGS. */
+PyObject *handle_travel_method(PyObject *self, PyObject *ignored);
+PyObject *handle_reduce_method(PyObject *self, PyObject *ignored);
+
+/* Where the Python code that called stands: "function (file:line)". Never fails. */
+const char *place_of_caller(struct handle *handle);
+
+/* Raise OwnerDied for what `dead` holds of it. Always returns NULL. */
+PyObject *raise_owner_died(struct handle *handle, pcn_token dead);
+
+/* The calling thread's number, as Python counts them. */
+uint64_t this_thread(void);
+
+extern PyMethodDef object_methods[];
+
+/* bind_memory.c */
+extern PyType_Spec memory_spec;
+
+/* bind_settle.c: forks, and what parents must keep for children. */
+uint64_t forks_so_far(void);
+void expect_own_fork(void);     /* the next fork is one of ours */
+void settle_later(pid_t child); /* in the parent, behind it; -1: it failed */
+/* Give the hold up now, or once no forked child can need it. */
+void release_or_keep(struct pcn_arena *arena, struct handle *handle);
+extern PyMethodDef settle_methods[];
+
+/* All handles that are bound, linked by `next`. */
+extern struct handle *bound_handles;
+
+#endif

@@ -1,0 +1,1 @@
+"""Named blocks of shared memory, and what becomes of them."""
