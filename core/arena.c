@@ -28,6 +28,9 @@ enum pcn_status pcn_arena_create(struct pcn_arena *arena, uint64_t reserve)
 {
     memset(arena, 0, sizeof *arena);
     arena->fd = -1;
+    /* The program needs addresses, too. */
+    if (reserve > pcn_address_limit() / 4)
+        reserve = pcn_address_limit() / 4;
     if (reserve < PCN_SMALLEST_RESERVE)
         reserve = PCN_SMALLEST_RESERVE;
     reserve = (reserve + PCN_PAGE - 1) / PCN_PAGE * PCN_PAGE;

@@ -130,7 +130,7 @@ struct pcn_object {
     /* PCN_MEMORY: bytes; PCN_MUTEX: 1 for an RLock; PCN_QUEUE: 1 if joinable. Written once. */
     uint64_t size;
     uint32_t remains;   /* records of dead holders; derived */
-    uint32_t unused;
+    uint32_t carries;   /* 1: pins have been entrusted to it */
     uint64_t spare[3];
     _Alignas(PCN_CACHE_LINE) uint8_t body[PCN_BODY];
 };

@@ -37,7 +37,7 @@ static enum pcn_status grow(struct pcn_arena *arena, pcn_atomic32 *high, uint32_
     uint32_t next = pcn_load_relaxed32(high);
     uint64_t at = table + next * size;
     if (next >= most) {
-        errno = ENOMEM;
+        errno = EOVERFLOW;
         return PCN_NO_MEMORY;
     }
     int refused = at % PCN_PAGE ? 0 : pcn_reserve_pages(arena->fd, at, PCN_PAGE);
@@ -83,22 +83,51 @@ static void forget_remains(struct pcn_arena *arena, struct pcn_name name, pcn_to
     }
 }
 
-/* Nobody holds it any more. To be repeated after a death half-way: `serial` goes last. */
-static void end(struct pcn_arena *arena, uint32_t index)
+/* Forget the pins that were entrusted to an object. What nobody holds any more, then, is put in
+ * front of `ending`. */
+static uint32_t drop_pins(struct pcn_arena *arena, pcn_token carrier, uint32_t ending)
+{
+    uint32_t high = high_holds(arena);
+    for (uint32_t index = 0; index < high; index++) {
+        struct pcn_hold *hold = pcn_hold_at(arena, index);
+        if (pcn_load_relaxed64(&hold->owner) != carrier)
+            continue;
+        uint32_t place = pcn_load_relaxed32(&hold->object);
+        struct pcn_object *object = pcn_object_at(arena, place);
+        put_hold(arena, index);
+        if (--object->holds == 0) {
+            object->next_free = ending;
+            ending = place + 1;
+        }
+    }
+    return ending;
+}
+
+/* Nobody holds it any more; nor, perhaps, what has been on its way in it. To be repeated after a
+ * death half-way: `serial` goes last. */
+static void end(struct pcn_arena *arena, uint32_t first)
 {
     struct pcn_head *head = pcn_head(arena);
-    struct pcn_object *object = pcn_object_at(arena, index);
-    struct pcn_name name = {index, pcn_load_relaxed64(&object->serial)};
-    pcn_spot_forget(arena, name);
-    forget_remains(arena, name, 0);
-    PCN_FAILPOINT("object.end.forgotten");
-    if (object->block != 0 || pcn_load_relaxed32(&object->kind) == PCN_QUEUE)
-        pcn_block_sweep_object(arena, pcn_object_token(name));
-    PCN_FAILPOINT("object.end.swept");
-    pcn_store_relaxed64(&object->serial, 0);
-    PCN_FAILPOINT("object.end.freed");
-    object->next_free = head->free_objects;
-    head->free_objects = index + 1;
+    pcn_object_at(arena, first)->next_free = 0;
+    for (uint32_t ending = first + 1; ending != 0;) {
+        uint32_t index = ending - 1;
+        struct pcn_object *object = pcn_object_at(arena, index);
+        struct pcn_name name = {index, pcn_load_relaxed64(&object->serial)};
+        ending = object->next_free;
+        if (object->carries)
+            ending = drop_pins(arena, pcn_object_token(name), ending);
+        PCN_FAILPOINT("object.end.unpinned");
+        pcn_spot_forget(arena, name);
+        forget_remains(arena, name, 0);
+        PCN_FAILPOINT("object.end.forgotten");
+        if (object->block != 0 || pcn_load_relaxed32(&object->kind) == PCN_QUEUE)
+            pcn_block_sweep_object(arena, pcn_object_token(name));
+        PCN_FAILPOINT("object.end.swept");
+        pcn_store_relaxed64(&object->serial, 0);
+        PCN_FAILPOINT("object.end.freed");
+        object->next_free = head->free_objects;
+        head->free_objects = index + 1;
+    }
 }
 
 /* The last holder of the lock died: count anew who holds what, link anew what is free. */
@@ -122,14 +151,17 @@ static void rebuild(struct pcn_arena *arena)
         else
             put_hold(arena, index);
     }
+    for (uint32_t index = 0; index < objects; index++) {
+        struct pcn_object *object = pcn_object_at(arena, index);
+        if (pcn_load_relaxed64(&object->serial) != 0 && object->holds == 0)
+            end(arena, index);
+    }
     head->free_objects = 0;
     for (uint32_t index = objects; index-- > 0;) {
         struct pcn_object *object = pcn_object_at(arena, index);
         if (pcn_load_relaxed64(&object->serial) == 0) {
             object->next_free = head->free_objects;
             head->free_objects = index + 1;
-        } else if (object->holds == 0) {
-            end(arena, index);
         }
     }
 }
@@ -143,6 +175,16 @@ static void lock(struct pcn_arena *arena)
 static void unlock(struct pcn_arena *arena)
 {
     pcn_lock_release(&pcn_head(arena)->objects_lock);
+}
+
+/* Under the lock: the pin of that name, or NULL if it is gone. */
+static struct pcn_hold *find_pin(const struct pcn_arena *arena, struct pcn_name name,
+                                 uint32_t pin)
+{
+    struct pcn_hold *hold = pcn_hold_at(arena, pin);
+    bool found = pin < high_holds(arena) && pcn_load_relaxed64(&hold->owner) != 0 &&
+                 pcn_load_relaxed32(&hold->kind) == PCN_PIN && names(name, hold);
+    return found ? hold : NULL;
 }
 
 static bool is_there(const struct pcn_arena *arena, struct pcn_name name)
@@ -243,13 +285,6 @@ enum pcn_status pcn_object_hold(struct pcn_arena *arena, struct pcn_name name, u
     return add(arena, name, PCN_HOLD, hold);
 }
 
-void pcn_object_release(struct pcn_arena *arena, uint32_t hold)
-{
-    lock(arena);
-    if (pcn_load_relaxed64(&pcn_hold_at(arena, hold)->owner) == arena->me)
-        give_up(arena, hold);
-    unlock(arena);
-}
 
 enum pcn_status pcn_object_pin(struct pcn_arena *arena, struct pcn_name name, uint32_t *pin)
 {
@@ -259,10 +294,21 @@ enum pcn_status pcn_object_pin(struct pcn_arena *arena, struct pcn_name name, ui
 void pcn_object_unpin(struct pcn_arena *arena, struct pcn_name name, uint32_t pin)
 {
     lock(arena);
-    struct pcn_hold *hold = pcn_hold_at(arena, pin);
-    if (pin < high_holds(arena) && pcn_load_relaxed64(&hold->owner) != 0 &&
-        pcn_load_relaxed32(&hold->kind) == PCN_PIN && names(name, hold))
+    if (find_pin(arena, name, pin))
         give_up(arena, pin);
+    unlock(arena);
+}
+
+void pcn_object_entrust(struct pcn_arena *arena, struct pcn_name name, uint32_t pin,
+                        struct pcn_name carrier)
+{
+    lock(arena);
+    struct pcn_hold *hold = find_pin(arena, name, pin);
+    if (hold && is_there(arena, carrier)) {
+        pcn_object_at(arena, carrier.object)->carries = 1;
+        PCN_FAILPOINT("object.entrust.marked");
+        pcn_store_relaxed64(&hold->owner, pcn_object_token(carrier));
+    }
     unlock(arena);
 }
 
@@ -272,7 +318,6 @@ static bool leaves_something(const struct pcn_arena *arena, const struct pcn_hol
 {
     struct pcn_name name = name_of(hold);
     const struct pcn_object *object = pcn_object_at(arena, name.object);
-    uint64_t taken = pcn_load_relaxed64(&hold->taken);
     if (pcn_load_relaxed32(&hold->held) != 0 ||
         (pcn_load_relaxed32(&hold->flags) & PCN_HOLD_KEEP) != 0)
         return true;
@@ -282,11 +327,42 @@ static bool leaves_something(const struct pcn_arena *arena, const struct pcn_hol
                pcn_load_relaxed64(&hold->owner);
     case PCN_BARRIER:
         return !left;
-    case PCN_QUEUE: /* what it took is of interest after a crash; where others join, always */
-        return left ? object->size != 0 && taken != pcn_load_relaxed64(&hold->done) : taken != 0;
+    case PCN_QUEUE:
+        return !left && pcn_load_relaxed64(&hold->taken) != 0;
     default:
         return false;
     }
+}
+
+/* A hold becomes what its process leaves. */
+static void leave_remains(struct pcn_arena *arena, struct pcn_hold *hold)
+{
+    uint32_t index = pcn_load_relaxed32(&hold->object);
+    struct pcn_object *object = pcn_object_at(arena, index);
+    const struct pcn_slot *slot =
+        pcn_slot_at(arena, pcn_token_slot(pcn_load_relaxed64(&hold->owner)));
+    memcpy(hold->name, slot->name, sizeof hold->name);
+    pcn_store_relaxed32(&hold->kind, PCN_REMAINS);
+    PCN_FAILPOINT("object.sweep.remains");
+    object->remains++;
+    if (--object->holds == 0)
+        end(arena, index);
+}
+
+void pcn_object_release(struct pcn_arena *arena, uint32_t hold)
+{
+    lock(arena);
+    struct pcn_hold *record = pcn_hold_at(arena, hold);
+    if (pcn_load_relaxed64(&record->owner) == arena->me) {
+        /* Who drops a lock that it owns may die owning it. */
+        if (pcn_load_relaxed32(&pcn_object_at(arena, pcn_load_relaxed32(&record->object))->kind) ==
+                PCN_MUTEX &&
+            leaves_something(arena, record, false))
+            leave_remains(arena, record);
+        else
+            give_up(arena, hold);
+    }
+    unlock(arena);
 }
 
 void pcn_object_sweep(struct pcn_arena *arena, pcn_token dead, pcn_token heir)
@@ -306,14 +382,7 @@ void pcn_object_sweep(struct pcn_arena *arena, pcn_token dead, pcn_token heir)
             pcn_store_relaxed64(&hold->owner, heir);
         } else if (pcn_load_relaxed32(&hold->kind) == PCN_HOLD &&
                    leaves_something(arena, hold, left)) {
-            struct pcn_object *object =
-                pcn_object_at(arena, pcn_load_relaxed32(&hold->object));
-            memcpy(hold->name, slot->name, sizeof hold->name);
-            pcn_store_relaxed32(&hold->kind, PCN_REMAINS);
-            PCN_FAILPOINT("object.sweep.remains");
-            object->remains++;
-            if (--object->holds == 0)
-                end(arena, pcn_load_relaxed32(&hold->object));
+            leave_remains(arena, hold);
         } else {
             give_up(arena, index);
         }

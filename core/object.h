@@ -34,6 +34,11 @@ enum pcn_status pcn_object_pin(struct pcn_arena *arena, struct pcn_name name, ui
 /* Nothing happens if that pin is gone. */
 void pcn_object_unpin(struct pcn_arena *arena, struct pcn_name name, uint32_t pin);
 
+/* From now on the pin is not this process's but the `carrier`'s, an object that the name lies in
+ * or goes through: it ends with that, if nobody has unpinned it by then. */
+void pcn_object_entrust(struct pcn_arena *arena, struct pcn_name name, uint32_t pin,
+                        struct pcn_name carrier);
+
 /* What becomes of the holds and spots of a dead process and those before it in its slot;
  * pins go to `heir` (0: nobody). Part of the sweep. */
 void pcn_object_sweep(struct pcn_arena *arena, pcn_token dead, pcn_token heir);

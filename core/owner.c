@@ -88,7 +88,8 @@ static enum pcn_status take(struct pcn_arena *arena, uint32_t index, pcn_token p
     pcn_store_relaxed32(&slot->pid, (uint32_t)getpid());
     pcn_store_relaxed32(&slot->settled, 0);
     pcn_store_relaxed32(&slot->settled_strangers, 0);
-    pcn_store_relaxed32(&slot->leaving, 0);
+    /* SYNC(owner.leaving): who sees this sees that the last one's things were swept. */
+    pcn_store_release32(&slot->leaving, 0);
     memset(slot->name, 0, sizeof slot->name);
     PCN_FAILPOINT("owner.take.named");
     /* SYNC(owner.parent): not seen before the generation; a child of an older one looks. */

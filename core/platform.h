@@ -17,6 +17,9 @@ uint64_t pcn_now_ns(void);
  * It is never visible in /dev/shm and not bounded by the size of that file system. */
 int pcn_memory_file(const char *name, uint64_t size);
 
+/* Bytes of address space that this process may have (RLIMIT_AS); UINT64_MAX: no limit. */
+uint64_t pcn_address_limit(void);
+
 /* Map `size` bytes of `fd` shared, readable and writable, without reserving swap.
  * Returns NULL on failure (errno). */
 void *pcn_map_shared(int fd, uint64_t size);

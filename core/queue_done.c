@@ -1,6 +1,7 @@
 /* Joinable queues: which items are done, and what of those that dead processes had in hand. */
 #include "failpoint.h"
 #include "lock.h"
+#include "owner.h"
 #include "queue.h"
 
 /* In hold->held: a marking has begun. The rest is what the queue's `done` and the last bits of
@@ -166,6 +167,23 @@ static bool has_some(const struct pcn_hold *hold)
     return (int64_t)(pcn_load_relaxed64(&hold->taken) - pcn_load_relaxed64(&hold->done)) > 0;
 }
 
+/* Did the hold's owner crash? Who has ended in order is no death for a queue: what it took is for
+ * another one to mark, and the sweep keeps no remains of it. */
+static bool has_crashed(const struct pcn_arena *arena, const struct pcn_hold *hold)
+{
+    pcn_token owner = pcn_load_relaxed64(&hold->owner);
+    if (pcn_load_relaxed32(&hold->kind) == PCN_REMAINS)
+        return true;
+    if (owner == 0 || pcn_owner_alive(arena, owner))
+        return false;
+    /* SYNC(owner.leaving): if this is a newer owner's, the sweep of the hold is over, and seen. */
+    const struct pcn_slot *slot = pcn_slot_at(arena, pcn_token_slot(owner));
+    bool left = pcn_load_acquire32(&slot->leaving) != 0;
+    if (pcn_load_relaxed32(&hold->kind) == PCN_REMAINS)
+        return true;
+    return !left && pcn_load_relaxed64(&hold->owner) == owner;
+}
+
 /* Might a dead one be the reason? Without the locks. */
 static bool is_suspicious(const struct pcn_share *share)
 {
@@ -174,7 +192,7 @@ static bool is_suspicious(const struct pcn_share *share)
         const struct pcn_hold *hold = pcn_hold_at(share->arena, index);
         if ((has_some(hold) || pcn_load_relaxed32(&hold->flags) ||
              pcn_load_relaxed32(&hold->held)) &&
-            pcn_hold_is_dead(share->arena, hold))
+            has_crashed(share->arena, hold))
             return true;
     }
     return false;
@@ -195,7 +213,7 @@ pcn_token pcn_queue_culprit(const struct pcn_share *share)
         const struct pcn_hold *hold = pcn_hold_at(share->arena, index);
         if (!has_some(hold))
             continue;
-        if (pcn_hold_is_dead(share->arena, hold))
+        if (has_crashed(share->arena, hold))
             dead = pcn_load_relaxed64(&hold->owner);
         else
             with_the_living +=
@@ -218,7 +236,7 @@ uint32_t pcn_queue_recover(const struct pcn_share *share)
     FOR_EACH_HOLD(share, index)
     {
         struct pcn_hold *hold = pcn_hold_at(share->arena, index);
-        if (!pcn_hold_is_dead(share->arena, hold))
+        if (!has_crashed(share->arena, hold))
             continue;
         if (has_some(hold)) {
             uint64_t taken = pcn_load_relaxed64(&hold->taken);

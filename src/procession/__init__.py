@@ -130,6 +130,26 @@ _BORROWED = {
     "reducer",
 }
 
+# Attributes of the standard library's package once somebody has loaded them, some from the start.
+_SUBMODULES = {
+    "connection",
+    "context",
+    "dummy",
+    "errors",
+    "heap",
+    "managers",
+    "pool",
+    "process",
+    "queues",
+    "reduction",
+    "resource_sharer",
+    "resource_tracker",
+    "shared_memory",
+    "sharedctypes",
+    "synchronize",
+    "util",
+}
+
 __all__ = sorted({*_HOME_OF, *_BORROWED})  # noqa: PLE0605
 
 
@@ -138,6 +158,8 @@ def __getattr__(name: str) -> Any:
         owner: Any = import_module("procession.context")._default_context
     elif name in _HOME_OF:
         owner = import_module(_HOME_OF[name])
+    elif name in _SUBMODULES:
+        return import_module(f"{__name__}.{name}")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(owner, name)

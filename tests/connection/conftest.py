@@ -44,10 +44,9 @@ def pair() -> Iterator[tuple[Any, Any]]:
         end.close()
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _kept_by_the_standard_library(_kept_for_good: None) -> None:
-    """Its resource tracker lives as long as this process."""
-    multiprocessing.get_context("spawn").Lock()
+@pytest.fixture(autouse=True, scope="package")
+def _kept_by_the_standard_library(_kept_for_good: None, stdlib_tracker: None) -> None:
+    """What it makes once, lest the first test is blamed."""
 
 
 @pytest.fixture(autouse=True)

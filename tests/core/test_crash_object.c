@@ -153,6 +153,29 @@ static void every_step_of_a_pin(void)
     crash_everywhere(&arena, &crash, scene);
 }
 
+static void carry_and_drop(struct pcn_arena *arena, void *context)
+{
+    struct scene *scene = context;
+    struct pcn_name carrier;
+    uint32_t hold, pin;
+    CHECK_EQ(pcn_object_create(arena, PCN_MEMORY, &carrier, &hold), PCN_OK);
+    CHECK_EQ(pcn_object_pin(arena, scene->name, &pin), PCN_OK);
+    pcn_object_entrust(arena, scene->name, pin, carrier);
+    pcn_object_release(arena, hold);
+}
+
+static void every_step_of_a_carriers_end(void)
+{
+    struct pcn_arena arena;
+    struct scene *scene = make_scene(&arena);
+    const struct crash crash = {.name = "object.entrust",
+                                .arrange = make_one,
+                                .operate = carry_and_drop,
+                                .survive = a_pin_may_be_left,
+                                .points = 8};
+    crash_everywhere(&arena, &crash, scene);
+}
+
 /* ---- a sweeper dies ---- */
 
 static void leave_much_behind(struct pcn_arena *arena, void *context)
@@ -220,6 +243,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(every_step_of_a_life),
     CHECK_CASE(every_step_of_a_hold),
     CHECK_CASE(every_step_of_a_pin),
+    CHECK_CASE(every_step_of_a_carriers_end),
     CHECK_CASE(every_step_of_a_sweep),
 };
 CHECK_MAIN(cases)

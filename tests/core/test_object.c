@@ -88,6 +88,50 @@ static void names_that_never_were_are_refused(void)
     CHECK_EQ(pcn_object_hold(&arena, (struct pcn_name){0, 0}, &hold), PCN_CLOSED);
 }
 
+static void an_entrusted_pin_goes_with_its_carrier(void)
+{
+    struct pcn_arena arena;
+    family_make(&arena);
+    uint32_t hold, inner_hold, carrier_hold, pin, inner_pin;
+    struct pcn_name name = make(&arena, &hold), inner = make(&arena, &inner_hold);
+    struct pcn_name carrier = make(&arena, &carrier_hold);
+    CHECK_EQ(pcn_object_pin(&arena, name, &pin), PCN_OK);
+    pcn_object_entrust(&arena, name, pin, carrier);
+    CHECK_EQ(pcn_object_pin(&arena, inner, &inner_pin), PCN_OK);
+    pcn_object_entrust(&arena, inner, inner_pin, name); /* one in the other */
+    pcn_object_release(&arena, hold);
+    pcn_object_release(&arena, inner_hold);
+    CHECK(is_there(&arena, name));
+    CHECK(is_there(&arena, inner));
+    pcn_object_release(&arena, carrier_hold);
+    CHECK(!is_there(&arena, carrier));
+    CHECK(!is_there(&arena, name));
+    CHECK(!is_there(&arena, inner));
+    make(&arena, &hold);
+    pcn_object_unpin(&arena, name, pin); /* gone */
+    CHECK_VALID(pcn_validate_arena(&arena));
+}
+
+static void who_arrives_unpins_what_was_entrusted(void)
+{
+    struct pcn_arena arena;
+    family_make(&arena);
+    uint32_t hold, carrier_hold, pin, late;
+    struct pcn_name name = make(&arena, &hold), carrier = make(&arena, &carrier_hold);
+    CHECK_EQ(pcn_object_pin(&arena, name, &pin), PCN_OK);
+    pcn_object_entrust(&arena, name, pin, carrier);
+    pcn_object_unpin(&arena, name, pin);
+    pcn_object_entrust(&arena, name, pin, carrier); /* too late: it has arrived */
+    pcn_object_release(&arena, carrier_hold);
+    CHECK(is_there(&arena, name));
+    CHECK_EQ(pcn_object_pin(&arena, name, &late), PCN_OK);
+    pcn_object_entrust(&arena, name, late, carrier); /* that has ended: it stays ours */
+    pcn_object_release(&arena, hold);
+    CHECK(is_there(&arena, name));
+    pcn_object_unpin(&arena, name, late);
+    CHECK(!is_there(&arena, name));
+}
+
 struct scene {
     struct pcn_name name;
     struct gate done;
@@ -289,6 +333,8 @@ static const struct check_case cases[] = {
     CHECK_CASE(a_new_object_is_empty),
     CHECK_CASE(it_ends_with_its_last_hold),
     CHECK_CASE(a_pin_keeps_it_once),
+    CHECK_CASE(an_entrusted_pin_goes_with_its_carrier),
+    CHECK_CASE(who_arrives_unpins_what_was_entrusted),
     CHECK_CASE(names_that_never_were_are_refused),
     CHECK_CASE(a_pin_outlives_its_maker),
     CHECK_CASE(what_a_dead_holder_had_in_hand_is_told),

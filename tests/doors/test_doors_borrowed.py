@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import pkgutil
 from typing import Any
 
 import pytest
@@ -39,6 +40,25 @@ def test_what_nobody_has_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'procession' has no attribute 'nothing'"):
         _ = procession.nothing
     assert not hasattr(context, "_actual_context")
+
+
+def test_submodules_are_attributes(run_script: RunScript) -> None:
+    ours = {found.name for found in pkgutil.iter_modules(procession.__path__)}
+    public = {name for name in ours if not name.startswith("_")} - {"pool_worker"}
+    assert public == procession._SUBMODULES
+    assert not public & {*procession.__all__}
+    done = run_script(
+        "import sys\n"
+        "import procession as mp\n"
+        "print([n for n in sys.modules if n.startswith('procession.')])\n"
+        "for name in sys.argv[1:]:\n"
+        "    assert getattr(mp, name) is sys.modules['procession.' + name], name\n"
+        "    assert vars(mp)[name] is getattr(mp, name), name\n"
+        "print(hasattr(mp, 'nothing'), hasattr(mp, 'pool_worker'))\n",
+        *sorted(public - {"pool"}),
+    )
+    assert done.stderr == ""
+    assert done.stdout == "[]\nFalse False\n"
 
 
 def test_the_standard_library_is_loaded_at_the_first_borrowed_name_only(
@@ -191,6 +211,7 @@ def test_errors_of_what_is_borrowed_are_caught_by_our_names(
 ) -> None:
     done = run_script(
         f"import {before}, multiprocessing, procession as mp\n"
+        "mp.current_process()\n"
         "here, there = multiprocessing.Pipe()\n"
         "here.send_bytes(b'longer')\n"
         "for name in (mp.BufferTooShort, mp.ProcessError, multiprocessing.BufferTooShort):\n"

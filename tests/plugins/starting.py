@@ -36,3 +36,14 @@ def _no_zygote_is_left() -> Iterator[None]:
     forkserver = sys.modules.get("procession._launch.forkserver")
     if forkserver is not None:
         forkserver._zygote._end()
+
+
+@pytest.fixture(scope="package")
+def stdlib_tracker() -> Iterator[None]:
+    """The standard library's resource tracker runs: a child process, from its first need on."""
+    from multiprocessing import resource_tracker
+
+    tracker: Any = resource_tracker._resource_tracker
+    tracker.ensure_running()
+    yield
+    tracker._stop()

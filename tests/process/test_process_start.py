@@ -16,7 +16,7 @@ from tests.plugins.scripts import LIMIT, RunScript
 
 _HEAD = """
 import errno, os, signal, sys, threading
-from procession import context
+from procession import _core, context
 from procession._launch import fork, handle, lifeline
 mp = context.get_context("fork")
 def no_child_is_left():
@@ -62,8 +62,8 @@ print([attempt(spare) for spare in range(5)])
     refused, done = ("EMFILE", 0), (7, 0)
     assert result.stderr == ""
     assert result.stdout.splitlines() == [
-        # The third attempt has made the lifeline, which stays.
-        str([refused, refused, ("EMFILE", 2), done, done]),
+        # The third attempt has made the lifeline, and the fourth the arena, which stay.
+        str([refused, refused, ("EMFILE", 2), (7, 1), done]),
         str([refused, done, done, done, done]),
     ]
 
@@ -78,6 +78,7 @@ def refuse():
 process = mp.Process(target=sys.exit, args=(7,))
 assert mp.active_children() == []
 lifeline.hold()
+_core.join()
 before = os.listdir("/proc/self/fd")
 fork.fork_process = refuse
 try:

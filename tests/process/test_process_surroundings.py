@@ -40,8 +40,8 @@ with open(results) as file:
     print(*set(map(int, file.read().split())))
 """
     )
-    # The standard ones, our pipes, the lifeline, an empty standard input, and the listing itself.
-    assert (result.stdout, result.stderr) == (f"{[0] * 8}\n{3 + 4 + 1 + 1 + 1}\n", "")
+    # The standard ones, our pipes, lifeline and arena, an empty standard input, the listing itself.
+    assert (result.stdout, result.stderr) == (f"{[0] * 8}\n{3 + 4 + 2 + 1 + 1}\n", "")
 
 
 def test_generations_do_not_pile_up_descriptors(run_script: RunScript) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing.connection
 import os
+import pickle
 import select
 import threading
 from typing import Any
@@ -64,6 +65,72 @@ def test_the_ends_stand_for_a_pipe(queue: Any) -> None:
             call()
     with pytest.raises(OSError, match="closed"):
         queue._writer.send(1)
+
+
+def test_the_ends_take_and_give_pickles(queue: Any) -> None:
+    queue._writer.send_bytes(pickle.dumps([1, "a"]))
+    assert queue.get() == [1, "a"]
+    pickled = pickle.dumps({2})
+    queue._writer.send_bytes(b"xx" + pickled + b"yy", 2, len(pickled))
+    assert pickle.loads(queue._reader.recv_bytes()) == {2}
+    queue.close()
+    for call in (queue._reader.recv_bytes, lambda: queue._writer.send_bytes(pickled)):
+        with pytest.raises(OSError, match="closed"):
+            call()
+
+
+class _Wrapped:
+    """An end as a subclass makes it for itself."""
+
+    def __init__(self, end: Any) -> None:
+        self.end = end
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.end, name)
+
+
+def _wrap(queue: Any) -> None:
+    queue._reader, queue._writer = _Wrapped(queue._reader), _Wrapped(queue._writer)
+
+
+class WrappedQueue(Queue):
+    """With ends of its own."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        _wrap(self)
+
+
+class WrappedSimpleQueue(SimpleQueue):
+    """With ends of its own."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        _wrap(self)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("kind", [WrappedQueue, WrappedSimpleQueue])
+def test_a_subclass_may_have_ends_of_its_own(kind: Any, method: str) -> None:
+    queue = kind()
+    assert isinstance(queue._reader, _Wrapped)
+    assert isinstance(queue._writer, _Wrapped)
+    context: Any = procession.get_context(method)
+    process = context.Process(target=queue.put, args=([1],))
+    process.start()
+    assert wait([queue._reader], LIMIT) == [queue._reader]
+    assert queue._reader.recv() == [1]
+    queue._writer.send(2)
+    assert queue.get() == 2
+    process.join()
+    assert process.exitcode == 0
+    queue.close()
+    assert queue._reader.closed
+
+
+def test_a_queue_tells_its_limit() -> None:
+    assert Queue(3)._maxsize == 3
+    assert Queue()._maxsize > 1 << 20
 
 
 def test_an_end_may_be_closed_alone(queue: Any) -> None:

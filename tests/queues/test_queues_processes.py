@@ -15,7 +15,7 @@ from procession import _core
 from procession._launch import stdlib
 from procession.connection import Pipe
 from procession.errors.sync import OwnerDied
-from procession.queues import JoinableQueue, Queue, SimpleQueue
+from procession.queues import Empty, JoinableQueue, Queue, SimpleQueue
 from tests.plugins.scripts import LIMIT
 from tests.queues import targets
 
@@ -282,15 +282,39 @@ def test_another_one_may_mark_what_the_dead_had_taken(start: Start) -> None:
     assert queue.recover() == 0
 
 
-def test_who_ends_well_with_objects_in_hand_counts_as_dead(start: Start) -> None:
+def test_who_ends_well_leaves_it_to_others_to_mark_what_it_took(start: Start) -> None:
     queue, report = JoinableQueue(), Queue()
     queue.put_many(range(3))
     process = start(targets.take, queue, 3, 1, report, leaves=True)
     process.join()
     assert process.exitcode == 0
-    with pytest.raises(OwnerDied):
+    assert queue.recover() == 0
+    ended = Queue()
+    joining = start(targets.outcome, ended, "join", queue)
+    assert ended.get() == "about to"
+    # It sleeps, looks for the dead and sleeps again: more than one look, and no word.
+    with pytest.raises(Empty):
+        ended.get(timeout=0.1)
+    queue.task_done()
+    queue.task_done()
+    assert ended.get() is None
+    joining.join()
+    queue.join()
+
+
+def test_who_crashes_is_told_of_beside_one_who_has_ended_well(start: Start) -> None:
+    queue, report = JoinableQueue(), Queue()
+    queue.put_many(range(3))
+    start(targets.take, queue, 1, 0, report, leaves=True).join()
+    crashed = start(targets.take, queue, 2, 0, report)
+    assert report.get() != report.get() == crashed.pid
+    crashed.kill()
+    crashed.join()
+    with pytest.raises(OwnerDied) as caught:
         queue.join()
+    assert caught.value.pid == crashed.pid
     assert queue.recover() == 2
+    queue.task_done()
     queue.join()
 
 

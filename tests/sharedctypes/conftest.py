@@ -30,10 +30,9 @@ def ctx(request: pytest.FixtureRequest) -> Any:
     return procession.get_context(request.param)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _kept_by_the_standard_library(_kept_for_good: None) -> None:
-    """Its resource tracker, and its heap, live as long as this process."""
-    multiprocessing.get_context("spawn").Lock()
+@pytest.fixture(autouse=True, scope="package")
+def _kept_by_the_standard_library(_kept_for_good: None, stdlib_tracker: None) -> None:
+    """What it makes once, lest the first test is blamed."""
     multiprocessing.sharedctypes.RawValue("i", 0)
     multiprocessing.sharedctypes.RawArray("b", 2048)
 

@@ -224,6 +224,92 @@ def test_it_is_an_argument_and_a_result_of_tasks(ctx: Any) -> None:
         assert [stored(m) for m in pool.map(make_new, range(10))] == list(range(10))
 
 
+def test_what_a_dropped_queue_holds_goes_with_it() -> None:
+    before = shared_blocks()
+    inner = procession.Queue()
+    inner.put(large())
+    queue = procession.Queue()
+    queue.put_many([large(), inner])
+    queue.put(large())
+    del inner
+    gc.collect()
+    assert shared_blocks() > before + 3
+    del queue
+    gc.collect()
+    assert shared_blocks() == before
+
+
+def test_what_nobody_can_receive_any_more_goes_with_the_pipe() -> None:
+    before = shared_blocks()
+    ours, theirs = procession.Pipe()
+    ours.send(large())
+    ours.send_bytes(bytes(1 << 20))
+    ours.close()
+    assert shared_blocks() == before + 2
+    assert isinstance(theirs.recv(), Memory)
+    theirs.close()
+    gc.collect()
+    assert shared_blocks() == before
+
+
+def send_large_and_die(end: Any) -> None:
+    end.send_bytes(bytes(1 << 20))
+    end.send(large())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_the_dead_sent_goes_with_the_pipe(ctx: Any) -> None:
+    before = shared_blocks()
+    ours, theirs = ctx.Pipe()
+    process = ctx.Process(target=send_large_and_die, args=(theirs,))
+    process.start()
+    theirs.close()
+    process.join()
+    process.close()
+    assert len(ours.recv_bytes()) == 1 << 20
+    assert shared_blocks() > before
+    ours.close()
+    del ours, theirs
+    gc.collect()
+    assert shared_blocks() == before
+
+
+@pytest.mark.parametrize("ctx", ["spawn", "forkserver"])
+def test_what_a_child_did_not_live_to_unpack_goes_with_it(ctx: str) -> None:
+    before = shared_blocks()
+    process = procession.get_context(ctx).Process(target=store, args=(large(), 1))
+    process.start()
+    process.kill()
+    process.join()
+    process.close()
+    del process
+    gc.collect()
+    assert shared_blocks() == before
+
+
+def test_a_grandchild_whose_parent_has_ended_has_it_too() -> None:
+    memory = large()
+    go, tell = os.pipe(), os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        if os.fork() == 0:
+            os.read(go[0], 1)  # the one between us has ended, and has been swept
+            store(memory, 8)
+            os.write(tell[1], b"x")
+        os._exit(0)
+    os.waitpid(middle, 0)
+    _core.sweep()
+    os.write(go[1], b"x")
+    os.close(tell[1])
+    assert os.read(tell[0], 2) == b"x"
+    assert os.read(tell[0], 1) == b""  # it has ended
+    assert stored(memory) == 8
+    for fd in (*go, tell[0]):
+        os.close(fd)
+    del memory
+    _core.sweep()
+
+
 def test_another_familys_is_refused() -> None:
     memory = large()
     reduced: Any = memory.__reduce__()

@@ -20,6 +20,11 @@
  * the GIL held, and by the fork handler in the child, which is alone. */
 static struct pcn_arena arena = {.fd = -1};
 static pcn_token parent;
+/* Its parent, and so on; the nearest first. Whoever leaves a fork behind and ends at once (to
+ * make a daemon) may be gone before that joins: it is then a child of the next one's. */
+#define ANCESTORS 16
+static pcn_token ancestors[ANCESTORS];
+static bool is_orphan; /* whoever forked this process had ended by then */
 static bool fork_handler_set;
 static dev_t device; /* of the arena's memory file: programs close descriptors that they */
 static ino_t inode;  /* do not know (to become a daemon), and the number is another's then */
@@ -28,9 +33,13 @@ static char called[PCN_NAME_ROOM] = "MainProcess";
 
 static void after_fork_in_child(void)
 {
-    if (arena.me != 0) /* else this process never joined: its own parent is theirs */
+    if (arena.me != 0) { /* else this process never joined: its own parent is theirs */
+        memmove(ancestors + 1, ancestors, sizeof ancestors - sizeof *ancestors);
+        ancestors[0] = parent;
         parent = arena.me;
+    }
     arena.me = 0;
+    is_orphan = false;
 }
 
 static bool has_descriptor(void)
@@ -53,6 +62,15 @@ PyObject *raise_status(enum pcn_status status)
     case PCN_NO_MEMORY:
         if (arena.base && !has_descriptor())
             return raise_closed();
+        if (errno == EMFILE || errno == ENFILE)
+            return PyErr_SetFromErrno(PyExc_OSError);
+        if (errno == EOVERFLOW) {
+            PyErr_Format(PyExc_MemoryError, "all places for shared objects (%u), or for who holds "
+                         "them (%u), are taken: drop locks, queues and values that are not needed "
+                         "any more, or put many values into one array", PCN_MAX_OBJECTS,
+                         PCN_MAX_HOLDS);
+            break;
+        }
         PyErr_Format(PyExc_MemoryError, "the shared arena can not grow: %s; free memory, or "
                      "send less at once", strerror(errno));
         break;
@@ -78,7 +96,11 @@ int timeout_argument(PyObject *argument, uint64_t *nanoseconds)
     double seconds = PyFloat_AsDouble(argument);
     if (seconds == -1.0 && PyErr_Occurred())
         return -1;
-    if (!(seconds > 0))
+    if (seconds != seconds) {
+        PyErr_SetString(PyExc_ValueError, "a timeout must be a number of seconds, not nan");
+        return -1;
+    }
+    if (seconds <= 0)
         *nanoseconds = 0;
     else
         *nanoseconds = seconds > 1e9 ? UINT64_MAX : (uint64_t)(seconds * 1e9);
@@ -94,6 +116,7 @@ static enum pcn_status create(void)
         pcn_arena_detach(&arena);
     }
     parent = 0;
+    memset(ancestors, 0, sizeof ancestors);
     enum pcn_status status = pcn_arena_create(&arena, ARENA_RESERVE);
     struct stat about;
     if (status == PCN_OK && fstat(arena.fd, &about) == 0) {
@@ -118,6 +141,10 @@ struct pcn_arena *family_arena(void)
     }
     if (status == PCN_OK)
         status = pcn_owner_join(&arena, parent);
+    for (int i = 0; status == PCN_CLOSED && i < ANCESTORS && ancestors[i] != 0; i++) {
+        is_orphan = true;
+        status = pcn_owner_join(&arena, ancestors[i]);
+    }
     if (status != PCN_OK) {
         raise_status(status);
         return NULL;
@@ -134,6 +161,11 @@ struct pcn_arena *family_arena_if_joined(void)
 uint64_t family_number(void)
 {
     return (uint64_t)inode ^ (uint64_t)device << 40;
+}
+
+bool family_is_orphan(void)
+{
+    return is_orphan;
 }
 
 bool family_stays_out(void)
@@ -189,6 +221,7 @@ static PyObject *adopt(PyObject *module, PyObject *args)
     device = about.st_dev;
     inode = about.st_ino;
     parent = by;
+    memset(ancestors, 0, sizeof ancestors);
     return join(module, NULL);
 }
 

@@ -107,6 +107,12 @@ void packed_withdraw(struct packed *packed)
     PyErr_Restore(type, value, trace);
 }
 
+void packed_entrust(const struct packed *packed, struct handle *queue)
+{
+    if (packed->pins)
+        entrust_pins_since(queue, PyLong_AsUnsignedLongLong(packed->pins));
+}
+
 PyObject *queue_pickle_with(PyObject *ignored, PyObject *dumps)
 {
     (void)ignored;

@@ -269,6 +269,8 @@ static PyMethodDef memory_methods[] = {
      "is_on_its_way(object, serial, pin): whether what _travel() told so has not arrived yet."},
     {"_travel", handle_travel_method, METH_NOARGS, "What is pickled of it, for arrive()."},
     {"__reduce__", handle_reduce_method, METH_NOARGS, "For pickle: a handle on the same bytes."},
+    {"_entrust", handle_entrust_method, METH_O,
+     "_entrust(since): what this thread has pickled since pins_made() said so ends with this."},
     {"_arrive", memory_arrive, METH_O, "Become a handle on what travelled."},
     {NULL, NULL, 0, NULL},
 };

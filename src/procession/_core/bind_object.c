@@ -133,7 +133,7 @@ void handle_drop(struct handle *handle)
 }
 
 /* The pins that were made last: those of a pickling that failed are taken back. */
-#define PINS_REMEMBERED 256u
+#define PINS_REMEMBERED 4096u
 static struct {
     struct pcn_name name;
     uint32_t pin;
@@ -156,6 +156,35 @@ static PyObject *pins_made(PyObject *module, PyObject *ignored)
     return PyLong_FromUnsignedLongLong(pins_so_far);
 }
 
+uint64_t pins_so_far_made(void)
+{
+    return pins_so_far;
+}
+
+/* Do something with each pin that this thread has made since, as far as it is remembered. */
+static void for_pins_since(uint64_t since, struct pcn_arena *arena,
+                           void (*what)(struct pcn_arena *arena, struct pcn_name name,
+                                        uint32_t pin, struct pcn_name carrier),
+                           struct pcn_name carrier)
+{
+    if (pins_so_far - since > PINS_REMEMBERED)
+        since = pins_so_far - PINS_REMEMBERED;
+    for (uint64_t number = since; number < pins_so_far; number++) {
+        uint64_t place = number % PINS_REMEMBERED;
+        if (pins[place].thread == this_thread()) {
+            what(arena, pins[place].name, pins[place].pin, carrier);
+            pins[place].thread = 0;
+        }
+    }
+}
+
+static void withdraw(struct pcn_arena *arena, struct pcn_name name, uint32_t pin,
+                     struct pcn_name carrier)
+{
+    (void)carrier;
+    pcn_object_unpin(arena, name, pin);
+}
+
 static PyObject *withdraw_pins(PyObject *module, PyObject *argument)
 {
     (void)module;
@@ -163,13 +192,24 @@ static PyObject *withdraw_pins(PyObject *module, PyObject *argument)
     if (PyErr_Occurred())
         return NULL;
     struct pcn_arena *arena = family_arena_if_joined();
-    for (uint64_t number = since; arena && number < pins_so_far; number++) {
-        uint64_t place = number % PINS_REMEMBERED;
-        if (pins_so_far - number <= PINS_REMEMBERED && pins[place].thread == this_thread()) {
-            pcn_object_unpin(arena, pins[place].name, pins[place].pin);
-            pins[place].thread = 0;
-        }
-    }
+    if (arena)
+        for_pins_since(since, arena, withdraw, (struct pcn_name){0, 0});
+    Py_RETURN_NONE;
+}
+
+void entrust_pins_since(struct handle *carrier, uint64_t since)
+{
+    struct pcn_arena *arena = family_arena_if_joined();
+    if (arena && since != pins_so_far && carrier->bound == arena->me)
+        for_pins_since(since, arena, pcn_object_entrust, carrier->name);
+}
+
+PyObject *handle_entrust_method(PyObject *self, PyObject *argument)
+{
+    unsigned long long since = PyLong_AsUnsignedLongLong(argument);
+    if (PyErr_Occurred())
+        return NULL;
+    entrust_pins_since((struct handle *)self, since);
     Py_RETURN_NONE;
 }
 

@@ -68,6 +68,12 @@ void handle_drop(struct handle *handle);
 /* What is pickled of it, a tuple: a pin keeps the object until it arrives. NULL: exception. */
 PyObject *handle_travel(struct handle *handle);
 
+/* What this thread has pickled since pins_so_far_made() said so lies in `carrier` now, and ends
+ * with that if it is not unpickled. The method is `_entrust(since)`, METH_O. */
+uint64_t pins_so_far_made(void);
+void entrust_pins_since(struct handle *carrier, uint64_t since);
+PyObject *handle_entrust_method(PyObject *self, PyObject *argument);
+
 /* Become a handle on what travelled. -1 with an exception. */
 int handle_arrive(struct handle *handle, const struct handle_kind *kind, PyObject *travelled);
 

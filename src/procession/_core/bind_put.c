@@ -143,6 +143,8 @@ static PyObject *put_one(Queue *self, PyObject *object, uint64_t deadline)
     if (failed) {
         withdraw(self, &packed.item, 1);
         packed_withdraw(&packed);
+    } else {
+        packed_entrust(&packed, &self->handle);
     }
     packed_release(&packed);
     return failed ? NULL : Py_NewRef(Py_None);
@@ -189,9 +191,11 @@ static int flush(Queue *self, struct batch *batch, uint64_t deadline, uint64_t *
         failed = put_items(self, batch->items, batch->count, deadline, &went);
     if (failed)
         withdraw(self, batch->items + went, batch->count - went);
-    for (uint32_t i = 0; i < batch->count; i++) {
+    for (uint32_t i = batch->count; i-- > 0;) { /* each also covers what was pickled behind it */
         if (i >= went)
             packed_withdraw(&batch->packed[i]);
+        else
+            packed_entrust(&batch->packed[i], &self->handle);
         packed_release(&batch->packed[i]);
     }
     batch->count = 0;

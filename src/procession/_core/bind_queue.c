@@ -243,6 +243,15 @@ static PyObject *queue_full(Queue *self, PyObject *ignored)
     return PyBool_FromLong(!pcn_queue_has_room(share.queue));
 }
 
+static PyObject *queue_limit(Queue *self, PyObject *ignored)
+{
+    (void)ignored;
+    struct pcn_share share;
+    if (queue_share(self, &share, false) < 0)
+        return NULL;
+    return PyLong_FromUnsignedLong(share.queue->limit);
+}
+
 /* ---- for who waits on it beside other things ---- */
 
 static PyObject *queue_is_ready(Queue *self, PyObject *ignored)
@@ -383,15 +392,17 @@ static PyMethodDef queue_methods[] = {
     INNER(_join, join, METH_NOARGS,
           "_join($self, /)\n--\n\n"
           "Wait until all objects that were put in are done with.\n\n"
-          "Raises OwnerDied if a process died with objects in hand, and the wait would have no end "
-          "for that reason: see recover()."),
+          "Raises OwnerDied if a process crashed with objects in hand, and the wait would have no "
+          "end for that reason: see recover(). What a process took that has ended in order is for "
+          "another one to mark as done."),
     INNER(_recover, recover, METH_NOARGS,
           "_recover($self, /)\n--\n\n"
-          "Count what dead processes had in hand as done with; how many objects that are.\n\n"
+          "Count what crashed processes had in hand as done with; how many objects that are.\n\n"
           "They are not in the queue any more, and may have been dealt with in part: it is for the "
           "caller to know what to do about them."),
     INNER(_shut, shut, METH_NOARGS, "_shut(): nothing goes in any more, from any process."),
     INNER(_drain, drain, METH_NOARGS, "_drain(): throw away what is in it, as done with."),
+    INNER(_limit, limit, METH_NOARGS, "_limit(): the most objects it holds."),
     INNER(_pickle_with, pickle_with, METH_O | METH_STATIC,
           "_pickle_with(dumps): have what is not of the plainest types pickled by dumps(object)."),
     INNER(_ends, ends, METH_NOARGS,

@@ -23,6 +23,9 @@ void packed_release(struct packed *packed);
 /* It is not going to arrive. Leaves the current exception as it is. */
 void packed_withdraw(struct packed *packed);
 
+/* What was pickled for it is in the queue now, and goes with that. */
+void packed_entrust(const struct packed *packed, struct handle *queue);
+
 /* A static method: how objects are pickled that are not of the plainest types. */
 PyObject *queue_pickle_with(PyObject *ignored, PyObject *dumps);
 

@@ -181,7 +181,7 @@ static PyObject *settle(PyObject *module, PyObject *ignored)
     struct pcn_slot *slot = pcn_slot_at(arena, pcn_token_slot(arena->me));
     /* SYNC(settle.done): as above. */
     pcn_store_release32(&slot->settled, 1);
-    if (is_stranger)
+    if (is_stranger && !family_is_orphan())
         tell_parent(arena);
     Py_RETURN_NONE;
 }

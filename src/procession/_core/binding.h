@@ -21,6 +21,9 @@ struct pcn_arena *family_arena_if_joined(void);
 /* Tells this arena from any other on the machine. */
 uint64_t family_number(void);
 
+/* The process that forked this one had ended when this one joined. */
+bool family_is_orphan(void);
+
 /* A fork server: belongs to no family, and what it makes is bound by its children. */
 bool family_stays_out(void);
 

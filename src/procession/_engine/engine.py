@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import threading
 from collections import deque
@@ -14,7 +13,7 @@ from typing import Any, NoReturn
 from procession import _core
 from procession._codec import messages
 from procession._codec.functions import CARRIED
-from procession._codec.objects import PROTOCOL, dumps, dumps_by_value, loads_items
+from procession._codec.objects import dumps, dumps_by_value, loads_items
 from procession._core import Channel
 from procession._engine.attendant import FULL_RING_STEP, STEP, Attendant
 from procession._engine.copies import disable_copies, refuse_copy
@@ -127,10 +126,7 @@ class Engine:
         if sent is not None:
             task.kind = messages.CALL
             task.sent = sent
-            try:
-                payload = pickle.dumps((args, kwds), PROTOCOL)
-            except Exception:
-                payload = dumps((args, kwds))
+            payload = dumps((args, kwds))
         else:
             task.kind = messages.CARRIED_CALL
             task.sent = sent = CARRIED

@@ -89,6 +89,7 @@ class ZygoteChild(Handle):
         ):
             try:
                 child.set_signal_mask(signal.SIG_BLOCK, _ALL_SIGNALS)
+                self._sent = packed.on_its_way
                 born = _ask(packed, _let_through(startable, mask))
                 self._line = born.line
                 self._watch(born.pid, born.pidfd)

@@ -51,6 +51,7 @@ class Handle:
         self._sentinel = -1
         self._parent_pid = os.getpid()
         self._is_private = not inherit_sentinel
+        self._sent: object = None  # what it has not unpacked is kept by this
         self._ended = ended
         reap_abandoned()
 
@@ -156,6 +157,7 @@ class Handle:
         return f"<{type(self).__name__} pid={self._pid} {state}>"
 
     def _tell_end(self) -> None:
+        self._sent = None
         _core.sweep()
         ended, self._ended = self._ended, None
         if ended is not None:

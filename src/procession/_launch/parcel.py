@@ -34,10 +34,13 @@ class Parcel(NamedTuple):
     Attributes:
         content: a memory file with the two pickles; closed at the end of a with-statement.
         descriptors: what the child is to inherit besides; they belong to others.
+        on_its_way: keeps the shared objects in it until they have arrived; to be kept until the
+            child has ended. None if there are none.
     """
 
     content: int
     descriptors: tuple[int, ...]
+    on_its_way: _core.Memory | None
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +115,7 @@ def pack(describe: Callable[[], Description], startable: object) -> Parcel:
     """
     reduction: Any = stdlib.borrow("reduction")
     packing = _Packing()
+    pins = _core.pins_made()
     with _scope(reduction, packing):
         description = describe()
     packing, pickled = _pickled(reduction, startable, packing, by_value=not description.has_main)
@@ -129,7 +133,15 @@ def pack(describe: Callable[[], Description], startable: object) -> Parcel:
     except BaseException:
         os.close(content)
         raise
-    return Parcel(content, tuple(packing.descriptors))
+    return Parcel(content, tuple(packing.descriptors), _entrusted(pins))
+
+
+def _entrusted(pins: int) -> _core.Memory | None:
+    if _core.pins_made() == pins:
+        return None
+    way = _core.Memory(1)
+    way._entrust(pins)
+    return way
 
 
 def arrive(descriptors: Sequence[int]) -> None:

@@ -31,6 +31,7 @@ class SpawnedChild(Handle):
             try:
                 child.set_signal_mask(signal.SIG_BLOCK, _ALL_SIGNALS)
                 numbers = f"{packed.content}, {list(packed.descriptors)}"
+                self._sent = packed.on_its_way
                 pid = interpreter.execute(
                     f"from procession._launch import arrival; arrival.live({numbers})",
                     keep=(packed.content, *packed.descriptors),

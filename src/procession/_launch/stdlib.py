@@ -12,6 +12,7 @@ of such a name, never before; and once it is loaded, by us or by the program, it
 
 from __future__ import annotations
 
+import copyreg
 import itertools
 import logging
 import os
@@ -24,12 +25,14 @@ from types import ModuleType
 from typing import Any
 
 from procession import errors
+from procession._codec.objects import reducers
 
 _PUBLIC = "multiprocessing"
 # The second name is where `procession run` keeps the stdlib's package when ours has its place.
 _PACKAGES = (_PUBLIC, "procession._stdlib")
 _FOLDER = os.path.join(os.path.dirname(os.__file__), _PUBLIC)
 _MAIN = "MainProcess"
+_CONNECTIONS = {(f"{package}.connection", "Connection") for package in _PACKAGES}
 
 _current: Any = None  # our current and parent process, as adopt() or meet() was told
 _parent: Any = None
@@ -43,6 +46,7 @@ def _load(submodule: str) -> ModuleType:
 
 
 _lender: Callable[[str], ModuleType] = _load
+reducers.borrow = lambda: borrow("reduction")
 LONGEST_IMPORT = 5.0
 """Seconds that a fork waits for another thread that loads what is borrowed."""
 
@@ -55,6 +59,7 @@ def borrow(submodule: str) -> ModuleType:
     with _borrowing:
         if not _lent:
             _lent.append(_lender(""))
+            _use_reducers()
         return _lender(submodule)
 
 
@@ -76,6 +81,24 @@ def borrowed(door: str, submodule: str, name: str) -> Any:
         except AttributeError:
             pass
     raise AttributeError(f"module {door!r} has no attribute {name!r}")
+
+
+def _use_reducers() -> None:
+    """Have arguments and results pickled as is registered with the package's pickler."""
+    for reduction in loaded("reduction"):
+        reducers.use(reduction.ForkingPickler._extra_reducers, _is_as_plain)
+        return
+
+
+def _is_as_plain(kind: type) -> bool:
+    if (kind.__module__, kind.__name__) in _CONNECTIONS:
+        # What plain pickle makes of it is of no use to anybody: have it make what is.
+        copyreg.pickle(kind, reducers.table[kind])
+        return True
+    # It refuses sockets, and keys unless a child is being started.
+    return (kind.__module__, kind.__name__) == ("socket", "socket") or (
+        kind.__name__ == "AuthenticationString"
+    )
 
 
 def loaded(submodule: str = "util") -> Iterator[ModuleType]:
@@ -141,6 +164,7 @@ def _agree(process: Any, *, on_processes: bool = True) -> None:
         process._current_process, process._parent_process = _current, _parent
     package = process.__spec__.name.rpartition(".")[0]
     if package != _PUBLIC:
+        _use_reducers()
         return  # `procession run` adjusts the rest of its own
     key = _current._config["authkey"]
     if type(key) is not process.AuthenticationString:
@@ -150,6 +174,7 @@ def _agree(process: Any, *, on_processes: bool = True) -> None:
         reduction: Any = _beside(process, "reduction")
         for kind in (type(key), process.AuthenticationString):
             reduction.ForkingPickler.register(kind, partial(_reduce_key, process))
+    _use_reducers()
     # From now on an `except` with one of our names catches theirs, which stay what they were. Not
     # TimeoutError, which is an OSError with us: it is laid out otherwise (see _Watch).
     context: Any = _beside(process, "context")

@@ -20,6 +20,7 @@ from types import GenericAlias
 from typing import Any, Protocol
 
 from procession import _core
+from procession._codec.objects import dumps, loads
 
 STEP = 0.005
 """Seconds from one look to the next, while the descriptor is readable."""
@@ -119,6 +120,15 @@ class WritableEnd(_End):
         """Put an object in. Raises OSError if it is closed."""
         self._open().put(obj)
 
+    def send_bytes(self, buf: bytes | memoryview, offset: int = 0, size: int | None = None) -> None:
+        """Put in the object of which this is the pickle, or `size` bytes of it from `offset`.
+
+        Raises OSError if it is closed, and what unpickling raises.
+        """
+        queue = self._open()
+        view = memoryview(buf)[offset:]
+        queue.put(loads(view if size is None else view[:size]))
+
 
 class ReadableEnd(_End):
     """Where objects come out."""
@@ -129,6 +139,10 @@ class ReadableEnd(_End):
     def recv(self) -> Any:
         """Take an object out. Raises OSError if it is closed."""
         return self._open().get()
+
+    def recv_bytes(self) -> bytes:
+        """Take an object out, as its pickle. Raises OSError if it is closed."""
+        return dumps(self._open().get())
 
     def poll(self, timeout: float | None = 0.0) -> bool:
         """Whether there is an object; wait so many seconds for it (None: as long as it takes).
@@ -166,20 +180,33 @@ class Ends:
 
     _readable: ReadableEnd | None = None
     _writable: WritableEnd | None = None
+    # What a subclass has put in their places, for its own use: it does not travel.
+    _other_reader: Any = None
+    _other_writer: Any = None
 
     @property
-    def _reader(self: Any) -> ReadableEnd:
+    def _reader(self: Any) -> Any:
+        if self._other_reader is not None:
+            return self._other_reader
         if self._readable is None:
             self._readable = ReadableEnd(self)
-        end: ReadableEnd = self._readable
-        return end
+        return self._readable
+
+    @_reader.setter
+    def _reader(self, end: Any) -> None:
+        self._other_reader = end
 
     @property
-    def _writer(self: Any) -> WritableEnd:
+    def _writer(self: Any) -> Any:
+        if self._other_writer is not None:
+            return self._other_writer
         if self._writable is None:
             self._writable = WritableEnd(self)
-        end: WritableEnd = self._writable
-        return end
+        return self._writable
+
+    @_writer.setter
+    def _writer(self, end: Any) -> None:
+        self._other_writer = end
 
     def _close_ends(self: Any) -> None:
         if self._readable is not None:

@@ -63,6 +63,10 @@ class Queue(Ends, Shared):
     def _closed(self) -> bool:
         return self._is_closed()
 
+    @property
+    def _maxsize(self) -> int:
+        return self._limit()
+
     @staticmethod
     def _on_queue_feeder_error(e: Exception, obj: Any) -> None:
         """What the standard library's queues call when pickling fails: for subclasses only."""

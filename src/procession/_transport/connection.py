@@ -74,6 +74,7 @@ class Connection:
     def close(self) -> None:
         """Close the descriptor. The other side finds the end, once no copy of it is open either."""
         fd, self._handle = self._handle, None
+        self._lender = None
         if fd is not None:
             os.close(fd)
 
@@ -242,8 +243,10 @@ class Connection:
                 body = loan.travel()
             whole = stream.length(len(body), loan is not None)
             stream.send(fd, body, sent, loan is not None)
-            if loan is not None and self._lender is not None:
-                self._lender.lent(loan)
+            if self._lender is not None:
+                self._lender.family.sent(pins)
+                if loan is not None:
+                    self._lender.lent(loan)
         except BaseException as error:
             done = sum(sent)
             if done != whole:
@@ -398,13 +401,16 @@ def reduce_connection(conn: Connection) -> tuple[Any, ...]:
     family = conn._lender.family
     if reduction.context.get_spawning_popen() is not None and not parcel.is_packing():
         family.lends = False  # somebody else starts that process, maybe as one of no family
-    return rebuild_connection, (*described, family.number)
+    return rebuild_connection, (*described, family.travel())
 
 
 def rebuild_connection(
-    carried: Detachable, readable: bool, writable: bool, family: int | None = None
+    carried: Detachable,
+    readable: bool,
+    writable: bool,
+    family: tuple[int, ...] | None = None,
 ) -> Connection:
-    """A connection that was pickled; an end of a pipe knows the number of its family.
+    """A connection that was pickled; an end of a pipe knows its family.
 
     Raises:
         OSError: its descriptor can not be had any more.

@@ -46,30 +46,45 @@ _part = struct.Struct("=Q")  # twice its length; one more if it is not to be wri
 
 
 class Family:
-    """What both ends of a pipe know: in which family of processes they were made.
+    """What both ends of a pipe know: that they were made in one family of processes.
+
+    Args:
+        way: an object that lives as long as anybody has an end of the pipe: what was sent, and can
+            not be received any more, goes with it. None for strangers.
 
     Attributes:
-        number: the family's.
         lends: whether messages may go this way; false once an end was given to a stranger.
     """
 
-    def __init__(self, number: int, lends: bool = True) -> None:
-        self.number = number
-        self.lends = lends
+    def __init__(self, way: _core.Memory | None) -> None:
+        self._way = way
+        self.lends = way is not None
 
     @classmethod
     def here(cls) -> Family | None:
-        """This process's; None if it can not have one."""
+        """This process's, for a new pipe; None if it can not have one."""
         try:
-            return cls(_core.Memory.family())
+            return cls(_core.Memory(1))
         except (MemoryError, OSError, RuntimeError):
             return None
 
+    def travel(self) -> tuple[int, ...]:
+        """What is pickled of it, with an end; empty if that does not lend any more."""
+        return self._way._travel() if self._way is not None and self.lends else ()
+
     @classmethod
-    def again(cls, number: int) -> Family:
+    def again(cls, travelled: tuple[int, ...]) -> Family:
         """One that has come with a pickled end; strangers lend nothing."""
-        here = cls.here()
-        return cls(number, here is not None and here.number == number)
+        way = None
+        if travelled:
+            with contextlib.suppress(MemoryError, OSError, RuntimeError):
+                way = _core.arrive(_core.Memory, travelled)
+        return cls(way)
+
+    def sent(self, pins: int) -> None:
+        """What was pickled since is on its way."""
+        if self._way is not None:
+            self._way._entrust(pins)
 
 
 class Loan:

@@ -15,7 +15,7 @@ from typing import Any
 from procession._codec import messages
 from procession._codec.exceptions import encode_exception
 from procession._codec.functions import FunctionCache, FunctionMissing
-from procession._codec.objects import PROTOCOL, dumps, dumps_items, loads, loads_items
+from procession._codec.objects import PROTOCOL, dumps, dumps_items, loads, loads_items, reducers
 from procession._core import Channel
 from procession.errors.pool import MaybeEncodingError
 
@@ -53,9 +53,11 @@ class Invoker:
                     args, kwds = loads(payload)
                     value = call(*args, **kwds)
                 try:
-                    return messages.VALUE, pickle.dumps(value, PROTOCOL)
+                    if len(reducers.table) == reducers.harmless:
+                        return messages.VALUE, pickle.dumps(value, PROTOCOL)
                 except Exception:
-                    return encode_value(value)
+                    pass
+                return encode_value(value)
             if kind == messages.CARRIED_CALL:
                 call, args, kwds = loads(payload)
                 return encode_value(call(*args, **kwds))
