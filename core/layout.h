@@ -107,6 +107,12 @@ struct pcn_block {
     uint32_t next_free;  /* index + 1 of the next free block of the class; derived */
 };
 
+/* Whose token a mutex's word names, with which its body begins (mutex.h); 0: nobody's. */
+static inline pcn_token pcn_word_owner(const pcn_atomic64 *word)
+{
+    return pcn_load_relaxed64(word) >> 2;
+}
+
 enum pcn_kind {
     PCN_NO_KIND,
     PCN_MUTEX,     /* mutex.h: Lock and RLock */

@@ -40,7 +40,7 @@ static inline struct pcn_mutex *pcn_mutex_at(const struct pcn_arena *arena,
 /* Who owns it (0: nobody). */
 static inline pcn_token pcn_mutex_owner(const struct pcn_mutex *mutex)
 {
-    return pcn_load_relaxed64(&mutex->word) >> 2;
+    return pcn_word_owner(&mutex->word);
 }
 
 /* Take it if it is free and nobody waits; the fast way in. */

@@ -7,7 +7,6 @@
 
 #include "failpoint.h"
 #include "lock.h"
-#include "mutex.h"
 #include "owner.h"
 #include "platform.h"
 #include "spot.h"
@@ -323,7 +322,7 @@ static bool leaves_something(const struct pcn_arena *arena, const struct pcn_hol
         return true;
     switch (pcn_load_relaxed32(&object->kind)) {
     case PCN_MUTEX:
-        return pcn_mutex_owner(pcn_object_body(arena, name.object)) ==
+        return pcn_word_owner(pcn_object_body(arena, name.object)) ==
                pcn_load_relaxed64(&hold->owner);
     case PCN_BARRIER:
         return !left;

@@ -18,7 +18,7 @@
 
 /* One family arena a process: process-wide by nature, so not module state. Written with
  * the GIL held, and by the fork handler in the child, which is alone. */
-static struct pcn_arena arena = {.fd = -1};
+struct pcn_arena family = {.fd = -1};
 static pcn_token parent;
 /* Its parent, and so on; the nearest first. Whoever leaves a fork behind and ends at once (to
  * make a daemon) may be gone before that joins: it is then a child of the next one's. */
@@ -33,19 +33,19 @@ static char called[PCN_NAME_ROOM] = "MainProcess";
 
 static void after_fork_in_child(void)
 {
-    if (arena.me != 0) { /* else this process never joined: its own parent is theirs */
+    if (family.me != 0) { /* else this process never joined: its own parent is theirs */
         memmove(ancestors + 1, ancestors, sizeof ancestors - sizeof *ancestors);
         ancestors[0] = parent;
-        parent = arena.me;
+        parent = family.me;
     }
-    arena.me = 0;
+    family.me = 0;
     is_orphan = false;
 }
 
 static bool has_descriptor(void)
 {
     struct stat about;
-    return fstat(arena.fd, &about) == 0 && about.st_dev == device && about.st_ino == inode;
+    return fstat(family.fd, &about) == 0 && about.st_dev == device && about.st_ino == inode;
 }
 
 static PyObject *raise_closed(void)
@@ -60,7 +60,7 @@ PyObject *raise_status(enum pcn_status status)
 {
     switch (status) {
     case PCN_NO_MEMORY:
-        if (arena.base && !has_descriptor())
+        if (family.base && !has_descriptor())
             return raise_closed();
         if (errno == EMFILE || errno == ENFILE)
             return PyErr_SetFromErrno(PyExc_OSError);
@@ -111,27 +111,25 @@ int timeout_argument(PyObject *argument, uint64_t *nanoseconds)
  * own. (One that did may hold things in it.) */
 static enum pcn_status create(void)
 {
-    if (arena.base) {
-        arena.fd = -1;
-        pcn_arena_detach(&arena);
+    if (family.base) {
+        family.fd = -1;
+        pcn_arena_detach(&family);
     }
     parent = 0;
     memset(ancestors, 0, sizeof ancestors);
-    enum pcn_status status = pcn_arena_create(&arena, ARENA_RESERVE);
+    enum pcn_status status = pcn_arena_create(&family, ARENA_RESERVE);
     struct stat about;
-    if (status == PCN_OK && fstat(arena.fd, &about) == 0) {
+    if (status == PCN_OK && fstat(family.fd, &about) == 0) {
         device = about.st_dev;
         inode = about.st_ino;
     }
     return status;
 }
 
-struct pcn_arena *family_arena(void)
+struct pcn_arena *family_enter(void)
 {
-    if (arena.me != 0)
-        return &arena;
     enum pcn_status status = PCN_OK;
-    if (!arena.base || !has_descriptor())
+    if (!family.base || !has_descriptor())
         status = create();
     if (status == PCN_OK && !fork_handler_set) {
         if (pthread_atfork(NULL, NULL, after_fork_in_child) != 0)
@@ -140,22 +138,22 @@ struct pcn_arena *family_arena(void)
             fork_handler_set = true;
     }
     if (status == PCN_OK)
-        status = pcn_owner_join(&arena, parent);
+        status = pcn_owner_join(&family, parent);
     for (int i = 0; status == PCN_CLOSED && i < ANCESTORS && ancestors[i] != 0; i++) {
         is_orphan = true;
-        status = pcn_owner_join(&arena, ancestors[i]);
+        status = pcn_owner_join(&family, ancestors[i]);
     }
     if (status != PCN_OK) {
         raise_status(status);
         return NULL;
     }
-    family_write_name(&arena);
-    return &arena;
+    family_write_name(&family);
+    return &family;
 }
 
 struct pcn_arena *family_arena_if_joined(void)
 {
-    return arena.me != 0 ? &arena : NULL;
+    return family.me != 0 ? &family : NULL;
 }
 
 uint64_t family_number(void)
@@ -178,9 +176,9 @@ void family_name(const char *name)
     snprintf(called, sizeof called, "%s", name);
 }
 
-void family_write_name(struct pcn_arena *family)
+void family_write_name(struct pcn_arena *arena)
 {
-    struct pcn_slot *slot = pcn_slot_at(family, pcn_token_slot(family->me));
+    struct pcn_slot *slot = pcn_slot_at(arena, pcn_token_slot(arena->me));
     memcpy(slot->name, called, sizeof slot->name);
 }
 
@@ -196,8 +194,8 @@ static PyObject *join(PyObject *module, PyObject *ignored)
 {
     (void)module;
     (void)ignored;
-    struct pcn_arena *family = family_arena();
-    return family ? PyLong_FromUnsignedLongLong(family->me) : NULL;
+    struct pcn_arena *arena = family_arena();
+    return arena ? PyLong_FromUnsignedLongLong(arena->me) : NULL;
 }
 
 static PyObject *adopt(PyObject *module, PyObject *args)
@@ -207,7 +205,7 @@ static PyObject *adopt(PyObject *module, PyObject *args)
     unsigned long long by;
     if (!PyArg_ParseTuple(args, "iK", &fd, &by))
         return NULL;
-    if (arena.me != 0) {
+    if (family.me != 0) {
         PyErr_SetString(PyExc_RuntimeError, "this process has an arena already");
         return NULL;
     }
@@ -215,7 +213,7 @@ static PyObject *adopt(PyObject *module, PyObject *args)
     /* One that the process which forked this one had stays mapped: it may hold things in it. */
     struct stat about;
     enum pcn_status status =
-        fstat(fd, &about) == 0 ? pcn_arena_attach(&arena, fd) : PCN_REFUSED;
+        fstat(fd, &about) == 0 ? pcn_arena_attach(&family, fd) : PCN_REFUSED;
     if (status != PCN_OK)
         return raise_status(status);
     device = about.st_dev;
@@ -233,7 +231,7 @@ static PyObject *descriptor(PyObject *module, PyObject *ignored)
         return NULL;
     if (!has_descriptor()) /* another file may have its number by now */
         return raise_closed();
-    return PyLong_FromLong(arena.fd);
+    return PyLong_FromLong(family.fd);
 }
 
 static PyObject *alive(PyObject *module, PyObject *token)
@@ -242,7 +240,7 @@ static PyObject *alive(PyObject *module, PyObject *token)
     unsigned long long whom = PyLong_AsUnsignedLongLong(token);
     if (PyErr_Occurred() || !family_arena())
         return NULL;
-    return PyBool_FromLong(pcn_owner_alive(&arena, whom));
+    return PyBool_FromLong(pcn_owner_alive(&family, whom));
 }
 
 static PyObject *sweep(PyObject *module, PyObject *ignored)
@@ -250,9 +248,9 @@ static PyObject *sweep(PyObject *module, PyObject *ignored)
     (void)module;
     (void)ignored;
     uint32_t freed = 0;
-    if (arena.me != 0) {
+    if (family.me != 0) {
         Py_BEGIN_ALLOW_THREADS
-        freed = pcn_recover_all(&arena);
+        freed = pcn_recover_all(&family);
         Py_END_ALLOW_THREADS
     }
     return PyLong_FromUnsignedLong(freed);
@@ -265,7 +263,7 @@ static PyObject *trim(PyObject *module, PyObject *ignored)
     if (!family_arena())
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    pcn_block_trim(&arena);
+    pcn_block_trim(&family);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
@@ -276,20 +274,20 @@ static PyObject *statistics(PyObject *module, PyObject *ignored)
     (void)ignored;
     uint64_t bytes = 0;
     uint32_t blocks = 0;
-    if (arena.base)
-        pcn_block_totals(&arena, &bytes, &blocks);
+    if (family.base)
+        pcn_block_totals(&family, &bytes, &blocks);
     return Py_BuildValue(
-        "{s:K,s:K,s:K,s:I,s:I}", "reserved", (unsigned long long)arena.reserve, "used",
-        (unsigned long long)(arena.base ? pcn_file_used(arena.fd) : 0), "block_bytes",
+        "{s:K,s:K,s:K,s:I,s:I}", "reserved", (unsigned long long)family.reserve, "used",
+        (unsigned long long)(family.base ? pcn_file_used(family.fd) : 0), "block_bytes",
         (unsigned long long)bytes, "blocks", (unsigned)blocks, "slots",
-        (unsigned)(arena.base ? pcn_load_relaxed32(&pcn_head(&arena)->slots_high) : 0));
+        (unsigned)(family.base ? pcn_load_relaxed32(&pcn_head(&family)->slots_high) : 0));
 }
 
 static PyObject *validate(PyObject *module, PyObject *ignored)
 {
     (void)module;
     (void)ignored;
-    const char *wrong = arena.base ? pcn_validate_arena(&arena) : NULL;
+    const char *wrong = family.base ? pcn_validate_arena(&family) : NULL;
     if (!wrong)
         Py_RETURN_NONE;
     return PyUnicode_FromString(wrong);

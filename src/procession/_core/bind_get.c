@@ -16,15 +16,6 @@ static void lower_signal(Queue *self, const struct pcn_share *share)
         return; /* it was not raised */
 }
 
-/* Where a joinable queue's items were taken stands in the hold, for whoever asks after a death. */
-static void note_place(Queue *self, const struct pcn_share *share)
-{
-    const char *place = place_of_caller(&self->handle);
-    size_t length = strnlen(place, PCN_PLACE_ROOM - 1);
-    memcpy(share->hold->place, place, length);
-    share->hold->place[length] = 0;
-}
-
 static int wait_for_items(Queue *self, const struct pcn_share *share, uint64_t deadline)
 {
     bool there;
@@ -52,7 +43,7 @@ static int take(Queue *self, struct pcn_share *share, uint32_t most, struct pcn_
         if (queue_share(self, share, true) < 0)
             return -1;
         if (share->queue->joinable)
-            note_place(self, share);
+            note_place(&self->handle, share->arena);
         enum pcn_status status = pcn_queue_get(share, most, taking, false);
         switch (status) {
         case PCN_OK:

@@ -32,12 +32,6 @@ static inline struct pcn_arena *lock_arena(struct handle *handle)
     return NULL;
 }
 
-/* Write where it was taken to where it is found if this process dies. */
-static inline void note_place(struct handle *handle, const struct pcn_arena *arena)
-{
-    memcpy(handle_hold(arena, handle)->place, place_of_caller(handle), PCN_PLACE_ROOM);
-}
-
 /* Of the types: __new__ and its end. */
 PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *keywords);
 void lock_dealloc(PyObject *self);

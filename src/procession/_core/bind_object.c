@@ -41,6 +41,7 @@ static void link_in(struct handle *handle, const struct pcn_arena *arena)
     handle->bound = arena->me;
     handle->arena = family_number();
     handle->forks = forks_so_far();
+    handle->noted_code = NULL;
     handle->previous = NULL;
     handle->next = bound_handles;
     if (bound_handles)

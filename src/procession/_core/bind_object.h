@@ -34,6 +34,8 @@ struct handle {
     uint64_t forks;     /* how often this process had forked by then */
     uint64_t parameters[HANDLE_PARAMETERS];
     struct handle *next, *previous; /* all that are bound */
+    const void *noted_code; /* note_place(): what it wrote last */
+    int noted_offset;
 };
 
 /* Make a new object, with the parameters that the caller has filled in. -1 with an exception. */
@@ -83,6 +85,9 @@ PyObject *handle_reduce_method(PyObject *self, PyObject *ignored);
 
 /* Where the Python code that called stands: "function (file:line)". Never fails. */
 const char *place_of_caller(struct handle *handle);
+
+/* Write where it was taken to where it is found if this process dies. */
+void note_place(struct handle *handle, const struct pcn_arena *arena);
 
 /* Raise OwnerDied for what `dead` holds of it. Always returns NULL. */
 PyObject *raise_owner_died(struct handle *handle, pcn_token dead);

@@ -72,17 +72,39 @@ __attribute__((noinline)) static const char *make_place(size_t at, PyFrameObject
     return places[at].text;
 }
 
+/* The text for a place; takes `code` over. */
+static const char *find_place(PyFrameObject *frame, PyObject *code, int offset)
+{
+    size_t at = ((uintptr_t)code / 64u + (unsigned)offset / 2u * 31u) % PLACES;
+    if (places[at].code != code || places[at].offset != offset)
+        return make_place(at, frame, code, offset);
+    Py_DECREF(code);
+    return places[at].text;
+}
+
 const char *place_of_caller(struct handle *handle)
 {
     (void)handle; /* the places are those of all handles */
     PyFrameObject *frame = PyEval_GetFrame();
     if (!frame)
         return "";
+    return find_place(frame, (PyObject *)PyFrame_GetCode(frame), offset_in(frame));
+}
+
+void note_place(struct handle *handle, const struct pcn_arena *arena)
+{
+    PyFrameObject *frame = PyEval_GetFrame();
+    if (!frame)
+        return;
     PyObject *code = (PyObject *)PyFrame_GetCode(frame);
     int offset = offset_in(frame);
-    size_t at = ((uintptr_t)code / 64u + (unsigned)offset / 2u * 31u) % PLACES;
-    if (places[at].code != code || places[at].offset != offset)
-        return make_place(at, frame, code, offset);
-    Py_DECREF(code);
-    return places[at].text;
+    /* Most locks are taken in the same place again. (Another code object at the same address is
+     * possible, and would be told under the name of the old one.) */
+    if (code == handle->noted_code && offset == handle->noted_offset) {
+        Py_DECREF(code);
+        return;
+    }
+    handle->noted_code = code;
+    handle->noted_offset = offset;
+    memcpy(handle_hold(arena, handle)->place, find_place(frame, code, offset), PCN_PLACE_ROOM);
 }

@@ -12,7 +12,13 @@
 #define STEP_NS 200000000u
 
 /* bind_family.c: this process's arena, made and joined at need. NULL with an exception. */
-struct pcn_arena *family_arena(void);
+extern struct pcn_arena family;
+struct pcn_arena *family_enter(void);
+
+static inline struct pcn_arena *family_arena(void)
+{
+    return family.me != 0 ? &family : family_enter();
+}
 extern PyMethodDef family_methods[];
 
 /* The same, or NULL without an exception if this process has not joined one. */
