@@ -2,9 +2,10 @@
 #ifndef PROCESSION_BIND_LOCKS_H
 #define PROCESSION_BIND_LOCKS_H
 
+#include "bind_object.h"
+
 #include <string.h>
 
-#include "bind_object.h"
 #include "mutex.h"
 
 /* acquire(block=True, timeout=None) as nanoseconds to wait: 0 is not to wait. -1: exception. */

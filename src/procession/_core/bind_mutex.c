@@ -1,8 +1,8 @@
 /* Mutex: what Lock and RLock are made of. The word in the arena says which process owns it;
  * which of its threads, and how often, is known to this process alone. */
-#include <pthread.h>
-
 #include "bind_locks.h"
+
+#include <pthread.h>
 
 typedef struct {
     struct handle handle;
