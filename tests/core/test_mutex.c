@@ -217,8 +217,12 @@ static void who_starves_goes_first(void)
         mutex_release(guarded->mutex);
     }
     CHECK(pcn_mutex_owner(guarded->mutex) != arena.me);
-    for (int i = 0; i < PROCESSES; i++)
+    struct pcn_wait wait = wait_for(FAMILY_PATIENCE_NS);
+    wait.began = 0;
+    CHECK_EQ(pcn_mutex_acquire(&arena, guarded->mutex, &wait, &dead), PCN_OK);
+    for (int i = 0; i < PROCESSES; i++) /* none of them has it, and dies owning it */
         family_kill(children[i]);
+    mutex_release(guarded->mutex);
 }
 
 static void reserve_and_sleep(struct pcn_arena *arena, void *context)
