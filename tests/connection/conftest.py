@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.plugins import starting
+
 
 @pytest.fixture(params=["stdlib", "procession"])
 def connections(request: pytest.FixtureRequest) -> Any:
@@ -45,8 +47,10 @@ def pair() -> Iterator[tuple[Any, Any]]:
 
 
 @pytest.fixture(autouse=True, scope="package")
-def _kept_by_the_standard_library(_kept_for_good: None, stdlib_tracker: None) -> None:
+def _kept_by_the_standard_library(_kept_for_good: None) -> Iterator[None]:
     """What it makes once, lest the first test is blamed."""
+    with starting.stdlib_tracker():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ of each test.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -38,9 +39,12 @@ def _no_zygote_is_left() -> Iterator[None]:
         forkserver._zygote._end()
 
 
-@pytest.fixture(scope="package")
+@contextlib.contextmanager
 def stdlib_tracker() -> Iterator[None]:
-    """The standard library's resource tracker runs: a child process, from its first need on."""
+    """The standard library's resource tracker runs: a child process, from its first need on.
+
+    For the package fixtures of tests that have it started; other tests want no child.
+    """
     from multiprocessing import resource_tracker
 
     tracker: Any = resource_tracker._resource_tracker

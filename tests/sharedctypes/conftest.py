@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.plugins import starting
+
 METHODS = ["fork", "spawn", "forkserver"]
 
 
@@ -31,10 +33,12 @@ def ctx(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture(autouse=True, scope="package")
-def _kept_by_the_standard_library(_kept_for_good: None, stdlib_tracker: None) -> None:
+def _kept_by_the_standard_library(_kept_for_good: None) -> Iterator[None]:
     """What it makes once, lest the first test is blamed."""
     multiprocessing.sharedctypes.RawValue("i", 0)
     multiprocessing.sharedctypes.RawArray("b", 2048)
+    with starting.stdlib_tracker():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -112,7 +112,8 @@ def _waiter_data(wait: Wait, census: Census) -> dict[str, Any]:
 def _family(census: Census) -> str:
     living = [process for process in census.processes if process.alive]
     head = f"{len(living)} {'process' if len(living) == 1 else 'processes'}"
-    shared = len(census.things)
+    # Plain bytes (values, what is on its way) are nothing that anybody could wait for.
+    shared = sum(thing.kind != "Memory" for thing in census.things)
     return f"{head}, {shared} shared {'object' if shared == 1 else 'objects'}"
 
 

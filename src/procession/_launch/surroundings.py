@@ -8,6 +8,7 @@ any code of the user's.
 from __future__ import annotations
 
 import contextlib
+import functools
 import operator
 import os
 import re
@@ -182,6 +183,7 @@ class Surroundings:
         that comes before a task's own ``import numpy`` and its first number. The finder costs a
         comparison for each module that is loaded, and goes when it has done its work.
         """
+        _draw_anew_in_children()
         if self.seed is None:
             if _NUMPY_RANDOM in sys.modules:
                 _seed_numpy(struct.unpack("4I", os.urandom(16)))
@@ -268,6 +270,18 @@ def _seed_numpy(words: tuple[int, ...]) -> None:
     _free_generator(module)
     with _naming("seed", "numpy's global generator must be one that takes a seed"):
         seed(words)
+
+
+@functools.cache
+def _draw_anew_in_children() -> None:
+    os.register_at_fork(after_in_child=_draw_anew)
+
+
+def _draw_anew() -> None:
+    # In a child of a worker's own, which is not to repeat the worker's numbers.
+    with contextlib.suppress(Exception):
+        if _NUMPY_RANDOM in sys.modules:
+            _seed_numpy(struct.unpack("4I", os.urandom(16)))
 
 
 def _free_generator(module: ModuleType) -> None:
