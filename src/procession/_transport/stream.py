@@ -145,7 +145,8 @@ def _receive_long(fd: int, size: int, arrived: list[bytes], deadline: float | No
         store.write(b"\0")
         with store.getbuffer() as view:
             while got < room:
-                got += _readv(fd, view[got:], arrived, deadline)
+                with view[got:] as rest:  # else a traceback's frames hold on to the store
+                    got += _readv(fd, rest, arrived, deadline)
     return store.getvalue()
 
 
