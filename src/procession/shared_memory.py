@@ -43,6 +43,10 @@ def _references(held: Sequence[object]) -> int:
 _view = memoryview(bytearray(1))
 _ONLY_VIEWED = _references([_view.obj])
 
+# A descriptor of its own would be closed at the end under whatever number the program has by then
+# given to another file.
+_MAPPED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+
 
 class SharedMemory:
     """A block of shared memory: a new one, or one that another process has created.
@@ -97,7 +101,7 @@ class SharedMemory:
                 continue
         try:
             self._size = os.fstat(self._fd).st_size
-            self._mmap = mmap.mmap(self._fd, self._size)
+            self._mmap = mmap.mmap(self._fd, self._size, **_MAPPED)
         except BaseException:
             if create:
                 self.unlink()

@@ -141,7 +141,10 @@ def _shared_memory() -> Iterator[str]:
 def _arena() -> dict[str, int]:
     core = sys.modules.get("procession._core")
     statistics: Callable[[], dict[str, int]] | None = getattr(core, "arena_statistics", None)
-    return {} if statistics is None else statistics()
+    if core is None or statistics is None:
+        return {}
+    core.sweep()  # one may have been missed while another process looked at the same dead one
+    return statistics()
 
 
 def settle(before: Snapshot, adopting: int) -> list[str]:
