@@ -20,6 +20,10 @@ typedef _Atomic uint64_t pcn_atomic64;
     {                                                                                       \
         return atomic_load_explicit(cell, memory_order_acquire);                            \
     }                                                                                       \
+    static inline uint##bits##_t pcn_load_seq_cst##bits(const pcn_atomic##bits *cell)       \
+    {                                                                                       \
+        return atomic_load_explicit(cell, memory_order_seq_cst);                            \
+    }                                                                                       \
     static inline void pcn_store_relaxed##bits(pcn_atomic##bits *cell, uint##bits##_t value) \
     {                                                                                       \
         atomic_store_explicit(cell, value, memory_order_relaxed);                           \
@@ -43,6 +47,13 @@ typedef _Atomic uint64_t pcn_atomic64;
     {                                                                                       \
         return atomic_compare_exchange_strong_explicit(                                     \
             cell, expected, desired, memory_order_acq_rel, memory_order_relaxed);           \
+    }                                                                                       \
+    static inline bool pcn_cas_seq_cst##bits(pcn_atomic##bits *cell,                        \
+                                             uint##bits##_t *expected,                      \
+                                             uint##bits##_t desired)                        \
+    {                                                                                       \
+        return atomic_compare_exchange_strong_explicit(                                     \
+            cell, expected, desired, memory_order_seq_cst, memory_order_relaxed);           \
     }                                                                                       \
     static inline bool pcn_cas_relaxed##bits(pcn_atomic##bits *cell,                        \
                                              uint##bits##_t *expected,                      \
@@ -71,6 +82,11 @@ PCN_DEFINE_ATOMICS(32)
 PCN_DEFINE_ATOMICS(64)
 
 #undef PCN_DEFINE_ATOMICS
+
+static inline void pcn_fence_acquire(void)
+{
+    atomic_thread_fence(memory_order_acquire);
+}
 
 static inline void pcn_fence_seq_cst(void)
 {

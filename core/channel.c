@@ -36,35 +36,44 @@ struct pcn_channel *pcn_channel_init(struct pcn_arena *arena, uint64_t offset,
     channel->cores = cores;
     channel->self = offset;
     for (uint32_t worker = 0; worker < workers; worker++)
-        pcn_store_relaxed64(&channel->claims[worker].until, PCN_NO_CLAIM);
+        pcn_claim_reset(&channel->claims[worker]);
     return channel;
 }
 
 /* Put the payload where it belongs; a large one into a block of this process. */
 static enum pcn_status place_payload(struct pcn_arena *arena, struct pcn_message *message,
-                                     const void *payload, bool wait)
+                                     const struct pcn_part *parts, uint32_t count, bool wait)
 {
     message->block = 0;
+    message->length = 0;
+    for (uint32_t i = 0; i < count; i++)
+        message->length += parts[i].length;
     if (message->length <= PCN_INLINE_LIMIT)
         return PCN_OK;
     pcn_block_id block;
     enum pcn_status status = pcn_block_allocate(arena, message->length, &block, wait);
     if (status != PCN_OK)
         return status;
-    memcpy(pcn_block_bytes(arena, block), payload, message->length);
+    uint8_t *to = pcn_block_bytes(arena, block);
+    for (uint32_t i = 0; i < count; i++) {
+        if (parts[i].length)
+            memcpy(to, parts[i].bytes, parts[i].length);
+        to += parts[i].length;
+    }
     PCN_FAILPOINT("channel.payload.copied");
     message->block = block;
     return PCN_OK;
 }
 
 static enum pcn_status push(struct pcn_arena *arena, struct pcn_ring *ring,
-                            const struct pcn_message *message, const void *payload, bool wait)
+                            const struct pcn_message *message, const struct pcn_part *parts,
+                            uint32_t count, bool wait, uint64_t *position)
 {
-    const struct pcn_part parts[] = {
-        {message, sizeof *message},
-        {payload, message->block ? 0 : message->length},
-    };
-    return pcn_ring_push(arena, ring, parts, 2, wait);
+    struct pcn_part all[1 + PCN_ANSWER_PARTS] = {{message, sizeof *message}};
+    uint32_t used = 1;
+    for (uint32_t i = 0; i < count && !message->block; i++)
+        all[used++] = parts[i];
+    return pcn_ring_push(arena, ring, all, used, wait, position);
 }
 
 /* Undo place_payload() for a record that did not go out. */
@@ -94,13 +103,15 @@ static void ring_for_worker(struct pcn_channel *channel)
 }
 
 enum pcn_status pcn_channel_submit(struct pcn_arena *arena, struct pcn_channel *channel,
-                                   struct pcn_message *message, const void *payload, bool wait)
+                                   struct pcn_message *message, const void *payload, bool wait,
+                                   uint64_t *position)
 {
     if (!fits(&channel->tasks, message->length))
         return PCN_FULL; /* before a large payload is copied for nothing */
-    enum pcn_status status = place_payload(arena, message, payload, wait);
+    const struct pcn_part part = {payload, message->length};
+    enum pcn_status status = place_payload(arena, message, &part, 1, wait);
     if (status == PCN_OK) {
-        status = push(arena, &channel->tasks, message, payload, wait);
+        status = push(arena, &channel->tasks, message, &part, 1, wait, position);
         if (status != PCN_OK)
             withdraw(arena, message);
     }
@@ -147,7 +158,8 @@ enum pcn_status pcn_channel_collect(struct pcn_arena *arena, struct pcn_channel 
 static uint32_t busy_workers(const struct pcn_channel *channel)
 {
     uint32_t busy = 0;
-    for (uint32_t worker = 0; worker < channel->workers; worker++)
+    uint32_t high = pcn_load_relaxed32(&channel->seats_high);
+    for (uint32_t worker = 0; worker < high; worker++)
         busy += pcn_load_relaxed32(&channel->claims[worker].busy);
     return busy;
 }
@@ -202,76 +214,7 @@ void pcn_channel_close(struct pcn_channel *channel)
     /* SYNC(channel.close): tasks sent before are seen by whoever sees the closing. */
     pcn_store_release32(&channel->closed, 1);
     pcn_doorbell_broadcast(&channel->work);
-}
-
-void pcn_channel_sit(struct pcn_arena *arena, struct pcn_channel *channel, uint32_t worker)
-{
-    struct pcn_claim *claim = &channel->claims[worker];
-    pcn_store_relaxed64(&claim->until, PCN_NO_CLAIM);
-    pcn_store_relaxed32(&claim->busy, 0);
-    PCN_FAILPOINT("channel.sit.cleared");
-    pcn_store_relaxed64(&claim->token, arena->me);
-    PCN_FAILPOINT("channel.sit.seated");
-}
-
-/* The last consumer died under the lock, perhaps between writing its claim and retiring
- * the record: a claim that reaches beyond tail never came to be. Only the lock's holder
- * writes such claims, so each one found here is a dead one's. */
-static void void_unmade_claims(struct pcn_channel *channel)
-{
-    uint64_t tail = pcn_ring_tail(&channel->tasks);
-    for (uint32_t worker = 0; worker < channel->workers; worker++) {
-        struct pcn_claim *claim = &channel->claims[worker];
-        uint64_t until = pcn_load_relaxed64(&claim->until);
-        if (until != PCN_NO_CLAIM && until > tail)
-            pcn_store_relaxed64(&claim->until, PCN_NO_CLAIM);
-    }
-}
-
-enum pcn_status pcn_channel_claim(struct pcn_arena *arena, struct pcn_channel *channel,
-                                  uint32_t worker, struct pcn_message *message, void *payload,
-                                  bool wait)
-{
-    struct pcn_ring *ring = &channel->tasks;
-    struct pcn_claim *claim = &channel->claims[worker];
-    /* SYNC(channel.close): if it was closed before, the look below sees all tasks. */
-    bool closed = pcn_load_acquire32(&channel->closed);
-    if (!pcn_ring_has_records(ring))
-        return closed ? PCN_CLOSED : PCN_EMPTY;
-    enum pcn_status got = pcn_ring_lock(arena, ring, wait);
-    if (got == PCN_BUSY)
-        return got;
-    if (got == PCN_OWNER_DIED)
-        void_unmade_claims(channel);
-    PCN_FAILPOINT("channel.claim.locked");
-    uint64_t position = pcn_ring_tail(ring);
-    uint64_t length;
-    if (pcn_ring_look(arena, ring, position, &length) == PCN_EMPTY) {
-        pcn_ring_unlock(ring);
-        return closed ? PCN_CLOSED : PCN_EMPTY;
-    }
-    pcn_ring_copy(arena, ring, position, 0, message, sizeof *message);
-    if (!message->block)
-        pcn_ring_copy(arena, ring, position, sizeof *message, payload, message->length);
-    uint64_t until = pcn_ring_next(position, length);
-    pcn_store_relaxed64(&claim->task, message->task);
-    pcn_store_relaxed32(&claim->started, 0);
-    pcn_store_relaxed64(&claim->item, 0);
-    pcn_store_relaxed64(&claim->since, pcn_now_ns());
-    PCN_FAILPOINT("channel.claim.written");
-    pcn_store_relaxed64(&claim->until, until);
-    PCN_FAILPOINT("channel.claim.signed");
-    pcn_ring_retire(ring, until); /* release: the claim is visible with the new tail */
-    PCN_FAILPOINT("channel.claim.made");
-    bool more = pcn_ring_has_records(ring);
-    pcn_ring_unlock(ring);
-    pcn_store_relaxed32(&claim->busy, 1);
-    if (more)
-        pcn_doorbell_ring(&channel->work); /* the woken one wakes the next */
-    PCN_FAILPOINT("channel.claim.starting");
-    pcn_store_relaxed32(&claim->started, 1);
-    PCN_FAILPOINT("channel.claim.started");
-    return PCN_OK;
+    pcn_doorbell_broadcast(&channel->bench);
 }
 
 /* Become the one spinner, if a core is spare and nobody (living) spins. */
@@ -283,12 +226,33 @@ static bool start_spinning(struct pcn_arena *arena, struct pcn_channel *channel)
     return pcn_cas_relaxed64(&channel->spinner, &expected, arena->me);
 }
 
+/* Not to wait any longer: there are tasks, no more will come, or it is to leave or to sit on the
+ * bench. SYNC(channel.close): closing is announced before the bell is rung. */
+static bool has_work(const struct pcn_channel *channel, uint32_t worker)
+{
+    return pcn_ring_has_records(&channel->tasks) || pcn_load_acquire32(&channel->closed) ||
+           pcn_claim_duty(&channel->claims[worker]) != PCN_SERVE;
+}
+
+static enum pcn_status wait_on_the_bench(struct pcn_channel *channel, uint32_t worker,
+                                         uint64_t timeout_ns)
+{
+    uint32_t ticket = pcn_doorbell_arm(&channel->bench);
+    /* SYNC(channel.close): see has_work(). */
+    if (pcn_claim_duty(&channel->claims[worker]) != PCN_BENCH ||
+        pcn_load_acquire32(&channel->closed))
+        return PCN_OK;
+    PCN_FAILPOINT("channel.bench.armed");
+    return slept(pcn_doorbell_sleep(&channel->bench, ticket, timeout_ns));
+}
+
 enum pcn_status pcn_channel_wait_work(struct pcn_arena *arena, struct pcn_channel *channel,
-                                      uint64_t timeout_ns)
+                                      uint32_t worker, uint64_t timeout_ns)
 {
     struct pcn_ring *ring = &channel->tasks;
-    /* SYNC(channel.close): see pcn_channel_claim. */
-    if (pcn_ring_has_records(ring) || pcn_load_acquire32(&channel->closed))
+    if (pcn_claim_duty(&channel->claims[worker]) == PCN_BENCH)
+        return wait_on_the_bench(channel, worker, timeout_ns);
+    if (has_work(channel, worker))
         return PCN_OK;
     if (start_spinning(arena, channel)) {
         bool found = pcn_spin_beside(has_records, ring, &channel->work_misses, true);
@@ -301,24 +265,27 @@ enum pcn_status pcn_channel_wait_work(struct pcn_arena *arena, struct pcn_channe
             return PCN_OK;
     }
     uint32_t ticket = pcn_doorbell_arm(&channel->work);
-    /* SYNC(channel.close): closing is announced before the bell is rung. */
-    if (pcn_ring_has_records(ring) || pcn_load_acquire32(&channel->closed))
+    if (has_work(channel, worker))
         return PCN_OK;
     return slept(pcn_doorbell_sleep(&channel->work, ticket, timeout_ns));
 }
 
 enum pcn_status pcn_channel_answer(struct pcn_arena *arena, struct pcn_channel *channel,
-                                   struct pcn_message *message, const void *payload, bool wait)
+                                   struct pcn_message *message, const struct pcn_part *parts,
+                                   uint32_t count, bool wait)
 {
-    if (!fits(&channel->results, message->length))
+    uint64_t length = 0;
+    for (uint32_t i = 0; i < count; i++)
+        length += parts[i].length;
+    if (!fits(&channel->results, length))
         return PCN_FULL; /* before a large payload is copied for nothing */
-    enum pcn_status status = place_payload(arena, message, payload, wait);
+    enum pcn_status status = place_payload(arena, message, parts, count, wait);
     if (status != PCN_OK)
         return status;
     if (message->block)
         pcn_block_send(arena, message->block, channel->parent);
     PCN_FAILPOINT("channel.answer.placed");
-    status = push(arena, &channel->results, message, payload, wait);
+    status = push(arena, &channel->results, message, parts, count, wait, NULL);
     if (status != PCN_OK) {
         withdraw(arena, message);
         return status;
@@ -336,47 +303,4 @@ enum pcn_status pcn_channel_wait_room(struct pcn_channel *channel, uint64_t leng
     if (fits(ring, length))
         return PCN_OK;
     return slept(pcn_doorbell_sleep(&ring->drained, ticket, timeout_ns));
-}
-
-void pcn_channel_done(struct pcn_channel *channel, uint32_t worker)
-{
-    struct pcn_claim *claim = &channel->claims[worker];
-    pcn_store_relaxed64(&claim->until, PCN_NO_CLAIM);
-    PCN_FAILPOINT("channel.done.cleared");
-    pcn_store_relaxed32(&claim->busy, 0);
-}
-
-struct pcn_remains pcn_channel_bury(struct pcn_arena *arena, struct pcn_channel *channel,
-                                    uint32_t worker)
-{
-    struct pcn_claim *claim = &channel->claims[worker];
-    struct pcn_remains remains = {.token = pcn_load_relaxed64(&claim->token)};
-    /* Settle a consumers' lock that the dead one may have held, so that an unmade claim
-     * is void before it is read. */
-    if (pcn_ring_lock(arena, &channel->tasks, true) == PCN_OWNER_DIED)
-        void_unmade_claims(channel);
-    uint64_t until = pcn_load_relaxed64(&claim->until);
-    if (until != PCN_NO_CLAIM && until <= pcn_ring_tail(&channel->tasks)) {
-        remains.claimed = true;
-        remains.started = pcn_load_relaxed32(&claim->started) != 0;
-        remains.task = pcn_load_relaxed64(&claim->task);
-        remains.item = pcn_load_relaxed64(&claim->item);
-    }
-    pcn_ring_unlock(&channel->tasks);
-    PCN_FAILPOINT("channel.bury.read");
-    pcn_store_relaxed64(&claim->until, PCN_NO_CLAIM);
-    pcn_store_relaxed32(&claim->busy, 0);
-    PCN_FAILPOINT("channel.bury.cleared");
-    uint64_t spinner = remains.token;
-    if (spinner != 0)
-        pcn_cas_relaxed64(&channel->spinner, &spinner, 0);
-    /* Last of what needs the name: who buries again after our death must find it. */
-    pcn_store_relaxed64(&claim->token, 0);
-    PCN_FAILPOINT("channel.bury.freed");
-    /* It may have swallowed a ring that another should have heard, or have died between
-     * counting one and waking. */
-    pcn_doorbell_broadcast(&channel->work);
-    pcn_doorbell_broadcast(&channel->results.drained);
-    pcn_doorbell_broadcast(&channel->news);
-    return remains;
 }

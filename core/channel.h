@@ -5,6 +5,7 @@
 
 #include "arena.h"
 #include "block.h"
+#include "claim.h"
 #include "doorbell.h"
 #include "ring.h"
 
@@ -12,6 +13,9 @@
 
 /* Payloads up to this many bytes travel in the ring itself, larger ones as a block. */
 #define PCN_INLINE_LIMIT 16384u
+
+/* An answer has at most this many parts. */
+#define PCN_ANSWER_PARTS 2u
 
 /* The head of every record of both rings. */
 struct pcn_message {
@@ -22,28 +26,21 @@ struct pcn_message {
     uint32_t code;        /* tasks: the block that holds the pickled function, or 0 */
     pcn_block_id block;   /* the block that holds the payload, or 0 */
     uint64_t length;      /* of the payload, in bytes */
+    uint32_t first, end;  /* tasks: the payload's items to run; results: those answered */
 };
 
-/* What a worker holds, in its own words. Written by that worker (and by the parent when
- * it seats or buries one). The claim counts only while `until` <= the task ring's tail:
- * the one store of tail retires the record and makes the claim, in the same instant. */
-struct pcn_claim {
-    _Alignas(PCN_CACHE_LINE) pcn_atomic64 token; /* who sits here; 0: nobody */
-    pcn_atomic64 until;   /* the task ring's position behind the record; PCN_NO_CLAIM */
-    pcn_atomic64 task;
-    pcn_atomic32 started; /* 1: handed to the worker's Python; 0: certainly not run */
-    pcn_atomic32 busy;    /* 1 from claim to answer */
-    pcn_atomic64 item;    /* the item of a chunk that runs now, from 0 */
-    pcn_atomic64 since;   /* pcn_now_ns() of the claim */
-};
-
-#define PCN_NO_CLAIM UINT64_MAX
+/* Kinds that the core knows: outcomes of items, encoded in a claim's area; not the last record
+ * about their task; a task that was revoked. */
+#define PCN_OUTCOMES 2u
+#define PCN_PART 0x100u
+#define PCN_REVOKED UINT32_MAX
 
 struct pcn_channel {
     struct pcn_ring tasks;
     struct pcn_ring results;
     _Alignas(PCN_CACHE_LINE) struct pcn_doorbell work; /* workers sleep here */
     _Alignas(PCN_CACHE_LINE) struct pcn_doorbell news; /* the parent's collector sleeps here */
+    struct pcn_doorbell bench; /* workers on the bench sleep here; only ever rung for all */
     /* Spins in vain since the last one that was not: of whoever waits for news (the parent
      * writes) or for work (the spinner writes). Only hints: any value is good. */
     pcn_atomic32 news_misses;
@@ -55,8 +52,10 @@ struct pcn_channel {
     /* Counts what the parent's other threads have to tell its collector. */
     pcn_atomic32 pokes;
     pcn_token parent;
-    uint32_t workers;
+    uint32_t workers; /* seats */
     uint32_t cores;
+    /* Seats from here on were never sat in. Only grows; raised by who sits down, before. */
+    pcn_atomic32 seats_high;
     uint64_t self; /* offset of this structure in the arena */
     struct pcn_claim claims[];
 };
@@ -72,9 +71,11 @@ struct pcn_channel *pcn_channel_init(struct pcn_arena *arena, uint64_t offset,
 /* ---- the parent's side ---- */
 
 /* Send a task. A payload over PCN_INLINE_LIMIT goes to a block, which stays the parent's
- * and is named in message->block. PCN_OK, PCN_FULL, PCN_BUSY, PCN_NO_MEMORY. */
+ * and is named in message->block. Sets *position (unless NULL) to where it lies in the ring; see
+ * pcn_channel_revoke_at(). PCN_OK, PCN_FULL, PCN_BUSY, PCN_NO_MEMORY. */
 enum pcn_status pcn_channel_submit(struct pcn_arena *arena, struct pcn_channel *channel,
-                                   struct pcn_message *message, const void *payload, bool wait);
+                                   struct pcn_message *message, const void *payload, bool wait,
+                                   uint64_t *position);
 
 /* Copy the waiting results (head and inline payload, each padded to 8 bytes) to `to`, as
  * many whole ones as fit in `room` bytes (at least PCN_INLINE_LIMIT + 64). Sets *used.
@@ -96,13 +97,26 @@ void pcn_channel_poke(struct pcn_channel *channel);
 
 void pcn_channel_close(struct pcn_channel *channel);
 
-/* The seat of a worker that died: says what it had claimed (*task valid if the result is
- * true), and frees the seat. To be called after all its answers were collected. */
+/* Void the tasks in the ring that stand among the `count` ascending `numbers`: they are certainly
+ * never run. Sets found[i] to 1 for those. Returns how many there were. */
+uint64_t pcn_channel_revoke(struct pcn_arena *arena, struct pcn_channel *channel,
+                            const uint64_t *numbers, uint64_t count, uint8_t *found);
+
+/* The same for one task that was sent to `position`, without a look at the others. PCN_OK,
+ * PCN_EMPTY (it is not there any more, or was revoked), PCN_BUSY. */
+enum pcn_status pcn_channel_revoke_at(struct pcn_arena *arena, struct pcn_channel *channel,
+                                      uint64_t number, uint64_t position, bool wait);
+
+/* Tell a seat what it is for; who sits there hears of it. */
+void pcn_channel_duty(struct pcn_channel *channel, uint32_t worker, enum pcn_duty duty);
+
+/* The seat of a worker that died: says what it had claimed (`held` is valid if `claimed`), and
+ * frees the seat. To be called after all its answers were collected. Outcomes in `area` (0: there
+ * is none) may be read until pcn_block_reclaim(token). */
 struct pcn_remains {
     bool claimed;
-    bool started;
-    uint64_t task;
-    uint64_t item;
+    struct pcn_held held;
+    pcn_block_id area;
     pcn_token token;
 };
 struct pcn_remains pcn_channel_bury(struct pcn_arena *arena, struct pcn_channel *channel,
@@ -110,29 +124,37 @@ struct pcn_remains pcn_channel_bury(struct pcn_arena *arena, struct pcn_channel 
 
 /* ---- the worker's side ---- */
 
-/* Take seat `worker`. */
+/* Take seat `worker`. Its duty is what the parent said last. */
 void pcn_channel_sit(struct pcn_arena *arena, struct pcn_channel *channel, uint32_t worker);
 
 /* Claim the next task: its head, and its inline payload to `payload` (PCN_INLINE_LIMIT
- * bytes of room). PCN_OK, PCN_EMPTY, PCN_CLOSED (empty and closed), PCN_BUSY. */
+ * bytes of room). PCN_OK, PCN_EMPTY (or on the bench), PCN_CLOSED (empty and closed, on the
+ * bench and closed, or to leave), PCN_BUSY. */
 enum pcn_status pcn_channel_claim(struct pcn_arena *arena, struct pcn_channel *channel,
                                   uint32_t worker, struct pcn_message *message, void *payload,
                                   bool wait);
 
-/* Wait for a task. PCN_OK, PCN_TIMEOUT, PCN_SIGNAL. */
+/* Wait for a task, or on the bench for another duty. PCN_OK, PCN_TIMEOUT, PCN_SIGNAL. */
 enum pcn_status pcn_channel_wait_work(struct pcn_arena *arena, struct pcn_channel *channel,
-                                      uint64_t timeout_ns);
+                                      uint32_t worker, uint64_t timeout_ns);
 
-/* Publish a result. PCN_OK, PCN_FULL (nobody collects: tell the supervisor), PCN_BUSY,
- * PCN_NO_MEMORY. */
+/* The area of `worker`, which is us: PCN_INLINE_LIMIT bytes, made when first asked for. It belongs
+ * to the parent, who frees it after our death. PCN_OK, PCN_BUSY, PCN_NO_MEMORY. */
+enum pcn_status pcn_channel_area(struct pcn_arena *arena, struct pcn_channel *channel,
+                                 uint32_t worker, uint8_t **area, bool wait);
+
+/* Publish a result made of `count` parts. PCN_OK, PCN_FULL (nobody collects: tell the
+ * supervisor), PCN_BUSY, PCN_NO_MEMORY. */
 enum pcn_status pcn_channel_answer(struct pcn_arena *arena, struct pcn_channel *channel,
-                                   struct pcn_message *message, const void *payload, bool wait);
+                                   struct pcn_message *message, const struct pcn_part *parts,
+                                   uint32_t count, bool wait);
 
 /* Wait until the result ring has room for more. PCN_OK, PCN_TIMEOUT, PCN_SIGNAL. */
 enum pcn_status pcn_channel_wait_room(struct pcn_channel *channel, uint64_t length,
                                       uint64_t timeout_ns);
 
-/* The claim of `worker` is answered; it holds nothing any more. */
-void pcn_channel_done(struct pcn_channel *channel, uint32_t worker);
+/* The claim of `worker` is answered; it holds nothing any more. True: pcn_claim_park() is to be
+ * called before the next claim. */
+bool pcn_channel_done(struct pcn_channel *channel, uint32_t worker);
 
 #endif

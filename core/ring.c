@@ -57,7 +57,8 @@ static void read_bytes(const struct pcn_arena *arena, const struct pcn_ring *rin
 }
 
 enum pcn_status pcn_ring_push(const struct pcn_arena *arena, struct pcn_ring *ring,
-                              const struct pcn_part *parts, uint32_t count, bool wait)
+                              const struct pcn_part *parts, uint32_t count, bool wait,
+                              uint64_t *position)
 {
     uint64_t length = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -87,6 +88,8 @@ enum pcn_status pcn_ring_push(const struct pcn_arena *arena, struct pcn_ring *ri
         at += parts[i].length;
     }
     PCN_FAILPOINT("ring.push.copied");
+    if (position)
+        *position = head;
     /* SYNC(ring.publish): the whole record is visible before the new head is. */
     pcn_store_release64(&ring->head, head + need);
     PCN_FAILPOINT("ring.push.published");
@@ -118,6 +121,12 @@ uint64_t pcn_ring_tail(const struct pcn_ring *ring)
     return pcn_load_relaxed64(&ring->tail);
 }
 
+bool pcn_ring_holds(const struct pcn_ring *ring, uint64_t position)
+{
+    /* SYNC(ring.publish): a record before head is whole. */
+    return position >= pcn_ring_tail(ring) && position < pcn_load_acquire64(&ring->head);
+}
+
 enum pcn_status pcn_ring_look(const struct pcn_arena *arena, const struct pcn_ring *ring,
                               uint64_t position, uint64_t *length)
 {
@@ -132,6 +141,15 @@ void pcn_ring_copy(const struct pcn_arena *arena, const struct pcn_ring *ring,
                    uint64_t position, uint64_t from, void *to, uint64_t length)
 {
     read_bytes(arena, ring, position + PCN_RECORD_HEAD + from, to, length);
+}
+
+pcn_atomic32 *pcn_ring_word(const struct pcn_arena *arena, const struct pcn_ring *ring,
+                            uint64_t position, uint64_t from)
+{
+    /* Records begin at multiples of 8: no word of theirs lies across the end. */
+    uint64_t until_end;
+    uint8_t *at = place(arena, ring, position + PCN_RECORD_HEAD + from, &until_end);
+    return (pcn_atomic32 *)(void *)at;
 }
 
 uint64_t pcn_ring_next(uint64_t position, uint64_t length)

@@ -35,9 +35,11 @@ void pcn_ring_init(struct pcn_ring *ring, uint64_t data, uint64_t capacity);
 uint64_t pcn_ring_limit(const struct pcn_ring *ring);
 
 /* Append one record made of `count` parts. With `wait` the producers' lock is waited for,
- * else PCN_BUSY. PCN_OK, PCN_FULL, PCN_TOO_BIG, PCN_BUSY. */
+ * else PCN_BUSY. Sets *position (unless NULL) to the record's. PCN_OK, PCN_FULL, PCN_TOO_BIG,
+ * PCN_BUSY. */
 enum pcn_status pcn_ring_push(const struct pcn_arena *arena, struct pcn_ring *ring,
-                              const struct pcn_part *parts, uint32_t count, bool wait);
+                              const struct pcn_part *parts, uint32_t count, bool wait,
+                              uint64_t *position);
 
 /* Anything to pop? A hint, without the lock. */
 bool pcn_ring_has_records(const struct pcn_ring *ring);
@@ -52,9 +54,17 @@ enum pcn_status pcn_ring_look(const struct pcn_arena *arena, const struct pcn_ri
                               uint64_t position, uint64_t *length);
 uint64_t pcn_ring_tail(const struct pcn_ring *ring);
 
+/* Whether the record that was pushed to `position` is still there: not retired. */
+bool pcn_ring_holds(const struct pcn_ring *ring, uint64_t position);
+
 /* Copy bytes [from, from + length) of the record at `position` out. */
 void pcn_ring_copy(const struct pcn_arena *arena, const struct pcn_ring *ring,
                    uint64_t position, uint64_t from, void *to, uint64_t length);
+
+/* The 32-bit word at `from` (a multiple of 4) of the record at `position`: to be changed in place
+ * by the holder of `consume`, with one store. */
+pcn_atomic32 *pcn_ring_word(const struct pcn_arena *arena, const struct pcn_ring *ring,
+                            uint64_t position, uint64_t from);
 
 /* The position behind the record at `position` whose payload has `length` bytes. */
 uint64_t pcn_ring_next(uint64_t position, uint64_t length);

@@ -79,21 +79,60 @@ const char *pcn_validate_ring(const struct pcn_arena *arena, const struct pcn_ri
     return NULL;
 }
 
+/* What a claim that counts says of itself. */
+static const char *validate_held(const struct pcn_held *held)
+{
+    if (held->range.tag != (held->task & 0xffffu))
+        return "a claim's range is another task's";
+    if (held->range.begun > held->range.end)
+        return "a claim has begun more items than it has";
+    if (held->progress.done > held->range.begun)
+        return "a claim has more items done than begun";
+    if (held->progress.first > held->progress.done || held->progress.bytes > PCN_INLINE_LIMIT)
+        return "a claim's area holds what it can not";
+    return NULL;
+}
+
+static const char *validate_seat(const struct pcn_arena *arena,
+                                 const struct pcn_channel *channel, uint32_t seat)
+{
+    const struct pcn_claim *claim = &channel->claims[seat];
+    struct pcn_held held;
+    if (pcn_claim_duty(claim) > PCN_LEAVE)
+        return "a seat has an unknown duty";
+    /* SYNC(block.table): counted descriptors are whole. */
+    if (pcn_load_relaxed32(&claim->area) > pcn_load_acquire32(&pcn_head(arena)->blocks_high))
+        return "a claim's area is no block";
+    return pcn_claim_look(claim, &channel->tasks, &held) ? validate_held(&held) : NULL;
+}
+
+/* Who sits down is counted first. */
+static bool sits_uncounted(const struct pcn_channel *channel, uint32_t seat)
+{
+    /* SYNC(channel.seat): who sees somebody sit there sees the place counted. */
+    return pcn_load_acquire64(&channel->claims[seat].token) != 0 &&
+           pcn_load_relaxed32(&channel->seats_high) <= seat;
+}
+
 const char *pcn_validate_channel(const struct pcn_arena *arena,
                                  const struct pcn_channel *channel)
 {
     const char *wrong = pcn_validate_ring(arena, &channel->tasks);
     if (!wrong)
         wrong = pcn_validate_ring(arena, &channel->results);
-    if (wrong)
-        return wrong;
+    uint32_t high = pcn_load_relaxed32(&channel->seats_high);
+    if (!wrong && high > channel->workers)
+        wrong = "more seats are counted than there are";
     pcn_token consumer = pcn_lock_owner(&channel->tasks.consume);
-    for (uint32_t worker = 0; worker < channel->workers; worker++) {
-        uint64_t until = pcn_load_relaxed64(&channel->claims[worker].until);
-        if (until == PCN_NO_CLAIM || consumer != 0)
-            continue;
-        if (until > pcn_ring_tail(&channel->tasks))
-            return "a claim reaches beyond what was retired";
+    for (uint32_t seat = 0; seat < channel->workers && !wrong; seat++) {
+        uint64_t until = pcn_load_relaxed64(&channel->claims[seat].until);
+        if (seat < high)
+            wrong = validate_seat(arena, channel, seat);
+        else if (sits_uncounted(channel, seat))
+            wrong = "somebody sits where nobody was counted";
+        if (!wrong && until != PCN_NO_CLAIM && consumer == 0 &&
+            until > pcn_ring_tail(&channel->tasks))
+            wrong = "a claim reaches beyond what was retired";
     }
-    return NULL;
+    return wrong;
 }

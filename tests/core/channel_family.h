@@ -30,16 +30,24 @@ static inline struct pool pool_make(struct pcn_arena *arena, uint32_t workers, u
     return pool;
 }
 
-static inline enum pcn_status pool_submit(struct pcn_arena *arena, struct pool *pool,
-                                          uint64_t task, uint64_t length, pcn_block_id *block)
+static inline enum pcn_status pool_submit_at(struct pcn_arena *arena, struct pool *pool,
+                                             uint64_t task, uint64_t length,
+                                             pcn_block_id *block, uint64_t *position)
 {
     uint8_t payload[POOL_LARGE];
     memset(payload, (int)task, length);
-    struct pcn_message message = {.task = task, .kind = 1, .length = length};
-    enum pcn_status status = pcn_channel_submit(arena, pool->channel, &message, payload, true);
+    struct pcn_message message = {.task = task, .kind = 1, .length = length, .end = 1};
+    enum pcn_status status =
+        pcn_channel_submit(arena, pool->channel, &message, payload, true, position);
     if (block)
         *block = message.block;
     return status;
+}
+
+static inline enum pcn_status pool_submit(struct pcn_arena *arena, struct pool *pool,
+                                          uint64_t task, uint64_t length, pcn_block_id *block)
+{
+    return pool_submit_at(arena, pool, task, length, block, NULL);
 }
 
 /* Claim a task, or say why not. Its payload is checked. */
@@ -63,13 +71,14 @@ static inline void pool_answer(struct pcn_arena *arena, struct pool *pool, uint6
 {
     uint8_t payload[POOL_LARGE];
     memset(payload, (int)task + 1, length);
-    struct pcn_message message = {
-        .task = task, .kind = 2, .worker = pool->seat, .length = length};
+    struct pcn_message message = {.task = task, .kind = 2, .worker = pool->seat};
+    const struct pcn_part part = {payload, length};
     enum pcn_status got;
-    while ((got = pcn_channel_answer(arena, pool->channel, &message, payload, true)) == PCN_FULL)
+    while ((got = pcn_channel_answer(arena, pool->channel, &message, &part, 1, true)) == PCN_FULL)
         CHECK(pcn_channel_wait_room(pool->channel, length, FAMILY_PATIENCE_NS) != PCN_TIMEOUT);
     CHECK_EQ(got, PCN_OK);
-    pcn_channel_done(pool->channel, pool->seat);
+    if (pcn_channel_done(pool->channel, pool->seat))
+        pcn_claim_park(&pool->channel->claims[pool->seat]);
 }
 
 /* A worker's life: until the channel is closed and empty. */
@@ -85,7 +94,7 @@ static inline void pool_work(struct pcn_arena *arena, void *context)
         else if (got == PCN_CLOSED)
             return;
         else
-            CHECK(pcn_channel_wait_work(arena, pool->channel, FAMILY_PATIENCE_NS) !=
+            CHECK(pcn_channel_wait_work(arena, pool->channel, pool->seat, FAMILY_PATIENCE_NS) !=
                   PCN_TIMEOUT);
     }
 }

@@ -50,14 +50,14 @@ static inline void produce(struct pcn_arena *arena, struct traffic *traffic, uin
             {&record.producer, 4}, {&record.number, 4}, {record.bytes, length}};
         struct pcn_ring *ring = &traffic->ring;
         for (;;) {
-            enum pcn_status got = pcn_ring_push(arena, ring, parts, 3, number % 2 == 0);
+            enum pcn_status got = pcn_ring_push(arena, ring, parts, 3, number % 2 == 0, NULL);
             if (got == PCN_OK)
                 break;
             if (got == PCN_BUSY)
                 continue;
             CHECK_EQ(got, PCN_FULL);
             uint32_t ticket = pcn_doorbell_arm(&ring->drained);
-            if (pcn_ring_push(arena, ring, parts, 3, true) == PCN_OK)
+            if (pcn_ring_push(arena, ring, parts, 3, true, NULL) == PCN_OK)
                 break;
             CHECK(pcn_doorbell_sleep(&ring->drained, ticket, FAMILY_PATIENCE_NS) !=
                   PCN_SLEPT_TIMEOUT);

@@ -74,7 +74,7 @@ static void a_full_ring_says_so_and_keeps_nothing(void)
         sent++;
     struct pcn_message message = {.length = POOL_LARGE};
     uint8_t payload[POOL_LARGE] = {0};
-    CHECK_EQ(pcn_channel_submit(&arena, pool.channel, &message, payload, true), PCN_FULL);
+    CHECK_EQ(pcn_channel_submit(&arena, pool.channel, &message, payload, true, NULL), PCN_FULL);
     CHECK_EQ(pool_blocks(&arena), 1);
     pcn_channel_sit(&arena, pool.channel, 0);
     for (uint64_t task = 0; task < sent; task++) {
@@ -96,7 +96,7 @@ static void a_closed_channel_is_worked_empty_first(void)
     pcn_channel_close(pool.channel);
     CHECK_EQ(pool_claim(&arena, &pool, &message), PCN_OK);
     CHECK_EQ(pool_claim(&arena, &pool, &message), PCN_CLOSED);
-    CHECK_EQ(pcn_channel_wait_work(&arena, pool.channel, FAMILY_PATIENCE_NS), PCN_OK);
+    CHECK_EQ(pcn_channel_wait_work(&arena, pool.channel, pool.seat, FAMILY_PATIENCE_NS), PCN_OK);
 }
 
 static void waiting_is_bounded(void)
@@ -108,7 +108,7 @@ static void waiting_is_bounded(void)
     CHECK_EQ(pcn_channel_pokes(pool.channel), 0);
     CHECK_EQ(pcn_channel_wait_news(pool.channel, 0, 0), PCN_TIMEOUT);
     CHECK_EQ(pcn_channel_wait_news(pool.channel, 0, 2000000), PCN_TIMEOUT);
-    CHECK_EQ(pcn_channel_wait_work(&arena, pool.channel, 2000000), PCN_TIMEOUT);
+    CHECK_EQ(pcn_channel_wait_work(&arena, pool.channel, pool.seat, 2000000), PCN_TIMEOUT);
     CHECK_EQ(pcn_load_relaxed64(&pool.channel->spinner), 0);
     pcn_channel_poke(pool.channel);
     CHECK_EQ(pcn_channel_pokes(pool.channel), 1);
@@ -230,8 +230,8 @@ static void work_together(struct pcn_arena *arena, void *context)
         if (got == PCN_CLOSED)
             return;
         if (got != PCN_OK) {
-            CHECK(pcn_channel_wait_work(arena, place->pool.channel, FAMILY_PATIENCE_NS) !=
-                  PCN_TIMEOUT);
+            CHECK(pcn_channel_wait_work(arena, place->pool.channel, place->pool.seat,
+                                        FAMILY_PATIENCE_NS) != PCN_TIMEOUT);
             continue;
         }
         pcn_add_relaxed32(place->running, 1);
@@ -288,7 +288,6 @@ static void work_and_stop(struct pcn_arena *arena, void *context)
     pcn_channel_sit(arena, mortal->pool.channel, mortal->pool.seat);
     if (mortal->how >= 1) {
         CHECK_EQ(pool_claim(arena, &mortal->pool, &message), PCN_OK);
-        pcn_store_relaxed64(&mortal->pool.channel->claims[mortal->pool.seat].item, 5);
     }
     if (mortal->how == 2)
         pool_answer(arena, &mortal->pool, message.task, message.length);
@@ -321,9 +320,10 @@ static void a_death_tells_what_was_running(void)
 
     CHECK_EQ(pool_submit(&arena, &pool, 4, 10, NULL), PCN_OK);
     struct pcn_remains remains = remains_of(&arena, &pool, 1);
-    CHECK(remains.claimed && remains.started);
-    CHECK_EQ(remains.task, 4);
-    CHECK_EQ(remains.item, 5);
+    CHECK(remains.claimed && remains.held.started);
+    CHECK_EQ(remains.held.task, 4);
+    CHECK_EQ(remains.held.range.end, 1);
+    CHECK_EQ(remains.held.progress.done, 0);
 
     CHECK_EQ(pool_submit(&arena, &pool, 9, 10, NULL), PCN_OK);
     CHECK(!remains_of(&arena, &pool, 2).claimed);
@@ -380,8 +380,8 @@ static void deaths_cost_one_task_each(void)
             family_kill(children[pool.seat]);
             settled += pool_collect(&arena, &pool, times, TASKS);
             struct pcn_remains remains = pcn_channel_bury(&arena, pool.channel, pool.seat);
-            if (remains.claimed && !times[remains.task]) {
-                CHECK_EQ(dead[remains.task]++, 0);
+            if (remains.claimed && !times[remains.held.task]) {
+                CHECK_EQ(dead[remains.held.task]++, 0);
                 settled++;
             }
             if (remains.token)

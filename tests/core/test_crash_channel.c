@@ -21,7 +21,7 @@ static void check_ends(struct pcn_arena *arena, struct scene *scene, bool answer
     let_another_work(arena, scene);
     collect(arena, scene);
     for (uint64_t task = scene->next - 2; task < scene->next; task++) {
-        uint32_t lost = remains.claimed && remains.task == task;
+        uint32_t lost = remains.claimed && remains.held.task == task;
         if (lost)
             CHECK_EQ(task, scene->next - 2);
         if (scene->times[task] == 0)
@@ -60,6 +60,34 @@ static void death_while_claiming(void)
                                   .points = 9});
 }
 
+/* The ring begins with a revoked task. */
+static void send_two_behind_a_revoked_one(struct pcn_arena *arena, void *context)
+{
+    struct scene *scene = context;
+    struct pool pool = scene->pool;
+    struct pcn_message message;
+    const uint64_t number = scene->next + 1;
+    uint8_t found;
+    send_two(arena, scene);
+    CHECK_EQ(pcn_channel_revoke(arena, pool.channel, &number, 1, &found), 1);
+    pool.seat = 1;
+    pcn_channel_sit(arena, pool.channel, 1);
+    CHECK_EQ(pool_claim(arena, &pool, &message), PCN_OK);
+    pool_answer(arena, &pool, message.task, message.length);
+    pcn_channel_bury(arena, pool.channel, 1);
+    send_two(arena, scene);
+}
+
+static void death_while_claiming_past_a_revoked_task(void)
+{
+    crash_all_ways((struct crash){.name = "channel.claim, past a revoked one",
+                                  .arrange = send_two_behind_a_revoked_one,
+                                  .prepare = sit,
+                                  .operate = claim,
+                                  .survive = each_task_ends_once,
+                                  .points = 9});
+}
+
 static void a_claim_counts_from_the_retired_record_on(void)
 {
     struct pcn_arena arena;
@@ -75,9 +103,9 @@ static void a_claim_counts_from_the_retired_record_on(void)
         struct pcn_remains remains = settle(&arena, scene);
         CHECK_EQ(remains.claimed, retired);
         unclaimed += !remains.claimed;
-        unstarted += remains.claimed && !remains.started;
+        unstarted += remains.claimed && !remains.held.started;
         if (retired)
-            CHECK_EQ(remains.task, scene->next - 1);
+            CHECK_EQ(remains.held.task, scene->next - 1);
         let_another_work(&arena, scene);
         CHECK_EQ(collect(&arena, scene), !retired);
     }
@@ -176,6 +204,79 @@ static void death_while_submitting(void)
     }
 }
 
+/* ---- the parent's thread dies while it revokes ---- */
+
+static void send_four(struct pcn_arena *arena, void *context)
+{
+    send_two(arena, context);
+    send_two(arena, context);
+}
+
+static void revoke_the_first_and_the_third(struct pcn_arena *arena, void *context)
+{
+    struct scene *scene = context;
+    const uint64_t numbers[] = {scene->next - 4, scene->next - 2};
+    uint8_t found[2] = {0};
+    CHECK_EQ(pcn_channel_revoke(arena, scene->pool.channel, numbers, 2, found), 2);
+}
+
+static void others_are_answered(struct pcn_arena *arena, void *context, bool died)
+{
+    struct scene *scene = context;
+    CHECK_VALID(pcn_validate_channel(arena, scene->pool.channel));
+    let_another_work(arena, scene);
+    collect(arena, scene);
+    CHECK(scene->times[scene->next - 4] <= died);
+    CHECK(scene->times[scene->next - 2] <= died);
+    CHECK_EQ(scene->times[scene->next - 3], 1);
+    CHECK_EQ(scene->times[scene->next - 1], 1);
+    CHECK(pcn_recover_all(arena) >= 1);
+    free_payloads(arena, scene);
+}
+
+static void death_while_revoking(void)
+{
+    for (int large = 0; large <= 1; large++) {
+        struct pcn_arena arena;
+        struct scene *scene = make_scene(&arena, large ? POOL_LARGE : 100, false);
+        const struct crash crash = {.name = "channel.revoke",
+                                    .arrange = send_four,
+                                    .operate = revoke_the_first_and_the_third,
+                                    .survive = others_are_answered,
+                                    .points = 6};
+        crash_everywhere(&arena, &crash, scene);
+    }
+}
+
+/* The four have the same length. */
+static void revoke_them_at_their_positions(struct pcn_arena *arena, void *context)
+{
+    struct scene *scene = context;
+    struct pcn_channel *channel = scene->pool.channel;
+    uint64_t at[4], length;
+    at[0] = pcn_ring_tail(&channel->tasks);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(pcn_ring_look(arena, &channel->tasks, at[i], &length), PCN_OK);
+        at[i + 1] = pcn_ring_next(at[i], length);
+    }
+    for (uint32_t i = 0; i <= 2; i += 2)
+        CHECK_EQ(pcn_channel_revoke_at(arena, channel, scene->next - 4 + i, at[i], true), PCN_OK);
+}
+
+static void death_while_revoking_at_a_position(void)
+{
+    for (int large = 0; large <= 1; large++) {
+        struct pcn_arena arena;
+        struct scene *scene = make_scene(&arena, large ? POOL_LARGE : 100, false);
+        const struct crash crash = {.name = "channel.revoke, at a position",
+                                    .arrange = send_four,
+                                    .operate = revoke_them_at_their_positions,
+                                    .survive = others_are_answered,
+                                    .points = 9};
+        crash_everywhere(&arena, &crash, scene);
+    }
+}
+
 /* ---- the collector and the burier die (a parent's threads, seen from its children) ---- */
 
 static void have_two_answered(struct pcn_arena *arena, void *context)
@@ -238,7 +339,7 @@ static void bury(struct pcn_arena *arena, void *context)
     struct scene *scene = context;
     struct pcn_remains remains = pcn_channel_bury(arena, scene->pool.channel, 0);
     CHECK(remains.claimed);
-    CHECK_EQ(remains.task, scene->next - 2);
+    CHECK_EQ(remains.held.task, scene->next - 2);
 }
 
 static void the_seat_can_be_taken(struct pcn_arena *arena, void *context, bool died)
@@ -273,10 +374,13 @@ static void death_while_burying(void)
 
 static const struct check_case cases[] = {
     CHECK_CASE(death_while_claiming),
+    CHECK_CASE(death_while_claiming_past_a_revoked_task),
     CHECK_CASE(a_claim_counts_from_the_retired_record_on),
     CHECK_CASE(death_while_answering),
     CHECK_CASE(death_while_sitting_down),
     CHECK_CASE(death_while_submitting),
+    CHECK_CASE(death_while_revoking),
+    CHECK_CASE(death_while_revoking_at_a_position),
     CHECK_CASE(death_while_collecting),
     CHECK_CASE(death_while_burying),
 };

@@ -24,7 +24,7 @@ static void wait_for_work(struct pcn_arena *arena, void *context)
 {
     struct scene *scene = context;
     for (int i = 0; i < 4; i++)
-        pcn_channel_wait_work(arena, scene->pool.channel, 200000);
+        pcn_channel_wait_work(arena, scene->pool.channel, 0, 200000);
 }
 
 static void the_other_one_works(struct pcn_arena *arena, void *context, bool died)
@@ -59,6 +59,74 @@ static void death_while_waiting_for_work(void)
     crash_everywhere(&arena, &crash, scene);
 }
 
+/* ---- one on the bench dies; and who calls one from the bench ---- */
+
+static void sit_on_the_bench(struct pcn_arena *arena, void *context)
+{
+    struct scene *scene = context;
+    pcn_channel_duty(scene->pool.channel, 0, PCN_BENCH);
+    sit(arena, scene);
+}
+
+/* A record is there when it looks: it rings for another one. */
+static void wait_on_the_bench(struct pcn_arena *arena, void *context)
+{
+    struct scene *scene = context;
+    struct pcn_message message;
+    wait_for_work(arena, scene);
+    CHECK_EQ(pool_claim(arena, &scene->pool, &message), PCN_EMPTY);
+}
+
+static void death_on_the_bench(void)
+{
+    struct pcn_arena arena;
+    struct scene *scene = make_scene(&arena, 100, false);
+    const struct crash crash = {.name = "channel.wait_work on the bench",
+                                .arrange = let_another_wait,
+                                .prepare = sit_on_the_bench,
+                                .operate = wait_on_the_bench,
+                                .survive = the_other_one_works,
+                                .points = 8};
+    crash_everywhere(&arena, &crash, scene);
+}
+
+static void let_one_sit_on_the_bench(struct pcn_arena *arena, void *context)
+{
+    struct scene *scene = context;
+    pcn_channel_duty(scene->pool.channel, 1, PCN_BENCH);
+    scene->helper = family_fork(arena, work_in_seat_1, scene);
+    while (!(pcn_load_relaxed32(&scene->pool.channel->bench.word) & 1))
+        sched_yield(); /* until it has announced its sleep */
+}
+
+static void call_it(struct pcn_arena *arena, void *context)
+{
+    struct scene *scene = context;
+    scene->child = arena->me;
+    pcn_channel_duty(scene->pool.channel, 1, PCN_SERVE);
+}
+
+static void who_is_called_again_works(struct pcn_arena *arena, void *context, bool died)
+{
+    (void)died;
+    struct scene *scene = context;
+    CHECK_VALID(pcn_validate_channel(arena, scene->pool.channel));
+    call_it(arena, scene); /* as who takes over does */
+    the_other_one_works(arena, scene, died);
+}
+
+static void death_while_calling_one_from_the_bench(void)
+{
+    struct pcn_arena arena;
+    struct scene *scene = make_scene(&arena, 100, false);
+    const struct crash crash = {.name = "channel.duty",
+                                .arrange = let_one_sit_on_the_bench,
+                                .operate = call_it,
+                                .survive = who_is_called_again_works,
+                                .points = 1};
+    crash_everywhere(&arena, &crash, scene);
+}
+
 /* ---- a worker that waits for room in the result ring dies; another one waits too ---- */
 
 static void answer_in_seat_1(struct pcn_arena *arena, void *context)
@@ -90,8 +158,9 @@ static void fill_the_results(struct pcn_arena *arena, void *context)
     uint8_t payload[1000] = {0};
     pcn_doorbell_broadcast(&scene->pool.channel->results.drained); /* nobody waits yet */
     memset(payload, (int)scene->next + 1, sizeof payload);
-    struct pcn_message message = {.task = scene->next, .kind = 2, .length = sizeof payload};
-    while (pcn_channel_answer(arena, scene->pool.channel, &message, payload, true) == PCN_OK)
+    struct pcn_message message = {.task = scene->next, .kind = 2};
+    const struct pcn_part part = {payload, sizeof payload};
+    while (pcn_channel_answer(arena, scene->pool.channel, &message, &part, 1, true) == PCN_OK)
         continue;
     scene->go = gate_make();
     scene->helper = family_fork(arena, answer_in_seat_1, scene);
@@ -201,6 +270,8 @@ static void death_while_ringing_for_news(void)
 
 static const struct check_case cases[] = {
     CHECK_CASE(death_while_waiting_for_work),
+    CHECK_CASE(death_on_the_bench),
+    CHECK_CASE(death_while_calling_one_from_the_bench),
     CHECK_CASE(death_while_waiting_for_room),
     CHECK_CASE(death_while_ringing_for_news),
 };

@@ -26,7 +26,7 @@ static void push_one(struct pcn_arena *arena, void *context)
     uint32_t length = traffic_length(0, scene->next);
     memset(record.bytes, (int)scene->next, length);
     const struct pcn_part part = {&record, 8u + length};
-    CHECK_EQ(pcn_ring_push(arena, &scene->traffic.ring, &part, 1, true), PCN_OK);
+    CHECK_EQ(pcn_ring_push(arena, &scene->traffic.ring, &part, 1, true, NULL), PCN_OK);
 }
 
 /* Pop one that must be `number`; false: there is none. */
@@ -140,7 +140,7 @@ static void fill_up(struct pcn_arena *arena, void *context)
 {
     struct scene *scene = context;
     const struct pcn_part part = {"", 0};
-    while (pcn_ring_push(arena, &scene->traffic.ring, &part, 1, true) == PCN_OK)
+    while (pcn_ring_push(arena, &scene->traffic.ring, &part, 1, true, NULL) == PCN_OK)
         continue;
     /* The bit that an armed producer leaves behind when it dies asleep. */
     pcn_doorbell_arm(&scene->traffic.ring.drained);

@@ -32,7 +32,7 @@ static void check_margins(const struct small *small)
 static enum pcn_status push(struct small *small, const void *bytes, uint64_t length)
 {
     const struct pcn_part part = {bytes, length};
-    return pcn_ring_push(&small->arena, small->ring, &part, 1, true);
+    return pcn_ring_push(&small->arena, small->ring, &part, 1, true, NULL);
 }
 
 static enum pcn_status pop_bytes(struct small *small, void *to, uint64_t *length)
@@ -119,11 +119,11 @@ static void a_busy_producer_is_not_waited_for(void)
     struct small small = small_ring(128);
     CHECK_EQ(pcn_lock_acquire(&small.arena, &small.ring->produce, small.arena.me), PCN_OK);
     const struct pcn_part part = {"x", 1};
-    CHECK_EQ(pcn_ring_push(&small.arena, small.ring, &part, 1, false), PCN_BUSY);
+    CHECK_EQ(pcn_ring_push(&small.arena, small.ring, &part, 1, false, NULL), PCN_BUSY);
     pcn_lock_release(&small.ring->produce);
     CHECK_EQ(pcn_ring_lock(&small.arena, small.ring, false), PCN_OK);
     CHECK_EQ(pcn_ring_lock(&small.arena, small.ring, false), PCN_BUSY);
-    CHECK_EQ(pcn_ring_push(&small.arena, small.ring, &part, 1, false), PCN_OK);
+    CHECK_EQ(pcn_ring_push(&small.arena, small.ring, &part, 1, false, NULL), PCN_OK);
     pcn_ring_unlock(small.ring);
 }
 
@@ -150,7 +150,7 @@ static void random_traffic_matches_a_model(void)
                     bytes[i] = (uint8_t)(first + i);
                 const struct pcn_part parts[] = {{bytes, head}, {bytes + head, length - head}};
                 uint64_t need = 8 + (length + 7) / 8 * 8;
-                enum pcn_status got = pcn_ring_push(&small.arena, small.ring, parts, 2, true);
+                enum pcn_status got = pcn_ring_push(&small.arena, small.ring, parts, 2, true, NULL);
                 CHECK_EQ(got, used + need > 1024 ? PCN_FULL : PCN_OK);
                 if (got == PCN_OK) {
                     model[end % 128].length = length;

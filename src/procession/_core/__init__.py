@@ -1,8 +1,9 @@
 """The binding of the C core (``core/``): method tables and conversions, no mechanism.
 
 - ``bind_module.c`` makes the module, ``bind_family.c`` gives it the process's arena.
-- A pool: ``bind_channel.c`` its rings and claims (two sides: ``bind_parent.c``, ``bind_worker.c``),
-  ``bind_turn.c`` a turn, ``bind_numbers.c`` lists of numbers as machine words.
+- A pool: ``bind_channel.c`` its rings and claims (two sides: ``bind_parent.c`` with
+  ``bind_seats.c``, ``bind_worker.c`` with ``bind_run.c``), ``bind_turn.c`` a turn,
+  ``bind_numbers.c`` lists of numbers as machine words, ``bind_outcomes.c`` what came of items.
 - What processes share by handles: ``bind_object.c`` is what all handles have in common,
   ``bind_settle.c`` looks after them when a process forks, ``bind_place.c`` knows where the caller
   stands. ``bind_mutex.c`` and ``bind_semaphore.c`` (in common: ``bind_locks.c``);
@@ -33,6 +34,7 @@ from procession._core.binding import (
     before_fork,
     call_me,
     census,
+    decode_outcomes,
     exclusively,
     failpoint_arm,
     failpoint_passed,
@@ -63,6 +65,7 @@ __all__ = [
     "before_fork",
     "call_me",
     "census",
+    "decode_outcomes",
     "exclusively",
     "failpoint_arm",
     "failpoint_passed",

@@ -1,5 +1,5 @@
 /* The type Channel: made, released, looked at. Its two sides stand in bind_parent.c and
- * bind_worker.c. */
+ * bind_seats.c, and in bind_worker.c and bind_run.c. */
 #include "bind_channel.h"
 
 #include <string.h>
@@ -26,6 +26,15 @@ static void free_memory(Channel *self)
     Py_BEGIN_ALLOW_THREADS
     pcn_block_free(arena, block, true, true);
     Py_END_ALLOW_THREADS
+}
+
+int channel_is_parent(const Channel *self, const struct pcn_arena *arena)
+{
+    if (self->channel->parent == arena->me)
+        return 1;
+    PyErr_SetString(PyExc_ValueError, "this pool belongs to another process: the parent of this "
+                                      "one made it. Make a pool in the process that uses it");
+    return 0;
 }
 
 void channel_enter(Channel *self)
@@ -178,6 +187,8 @@ static void channel_dealloc(Channel *self)
     Py_XDECREF(self->attend_name);
     Py_XDECREF(self->block_name);
     Py_XDECREF(self->append_name);
+    Py_XDECREF(self->map);
+    Py_XDECREF(self->starmap);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(self);
     Py_DECREF(type);
@@ -257,18 +268,6 @@ static PyObject *channel_free(Channel *self, PyObject *argument)
     Py_RETURN_NONE;
 }
 
-static PyObject *channel_seat(Channel *self, PyObject *worker)
-{
-    uint32_t seat;
-    if (seat_argument(self, worker, &seat) < 0)
-        return NULL;
-    struct pcn_claim *claim = &self->channel->claims[seat];
-    return Py_BuildValue("(OKKK)", pcn_load_relaxed32(&claim->busy) ? Py_True : Py_False,
-                         (unsigned long long)pcn_load_relaxed64(&claim->task),
-                         (unsigned long long)pcn_load_relaxed64(&claim->item),
-                         (unsigned long long)pcn_load_relaxed64(&claim->token));
-}
-
 static PyObject *channel_validate(Channel *self, PyObject *ignored)
 {
     (void)ignored;
@@ -292,18 +291,20 @@ static PyMethodDef channel_methods[] = {
     METHOD(publish, METH_O, "publish(bytes): put bytes in a block; its id."),
     METHOD(fetch, METH_O, "fetch(block): a block's content as bytes."),
     METHOD(free, METH_O, "free(block)"),
-    METHOD(seat, METH_O, "seat(worker): (busy, task, item, token)"),
+    METHOD(seat, METH_O, "seat(worker): (busy, number, item, token)"),
     METHOD(validate, METH_NOARGS, "validate(): None, or what is wrong."),
     METHOD(submit, METH_FASTCALL,
-           "submit(entry, open, number, kind, function, code, payload): send a task and enter it "
-           "in the dict `open`; entry.block becomes the block that holds a large payload, or 0. "
-           "False, and nothing done, when the ring is full or the channel released."),
+           "submit(entry, open, number, kind, function, code, payload, first=0, end=1): send a "
+           "task, items [first, end) of its payload, and enter it in the dict `open`; entry.block "
+           "becomes the block that holds a large payload, or 0. Its place in the ring, for "
+           "revoke_at(), never 0; or False, and nothing done, when the ring is full or the "
+           "channel released."),
     METHOD(collect, METH_FASTCALL,
            "collect(open, arrivals): hand out what was answered. An entry of the dict `open` "
            "whose `attend` is not True gets its attribute `answer` set to (kind, payload, "
            "nanoseconds), and is appended to `attend` if that is a deque; it leaves the dict. All "
            "else is appended to `arrivals`, as (entry or None, kind, payload, nanoseconds or "
-           "seat)."),
+           "seat, first, end); a part (kind & 0x100) does not leave the dict."),
     METHOD(wait, METH_FASTCALL,
            "wait(entry, open, arrivals, timeout, wakes): collect until entry.answer is not None "
            "(True), time is up (False), or there is something to attend to (None): also at once, "
@@ -311,17 +312,48 @@ static PyMethodDef channel_methods[] = {
     METHOD(wakes, METH_NOARGS, "wakes(): how often wake() was called; see wait()."),
     METHOD(wake, METH_O, "wake(entry): have the threads that wait for it look again."),
     METHOD(close, METH_NOARGS, "close(): no more tasks; workers leave when none is left."),
+    METHOD(seats, METH_NOARGS,
+           "seats(): what is held, as a list of (seat, number, begun, end, done, since_ns, "
+           "item_since_ns)."),
+    METHOD(now_ns, METH_NOARGS, "now_ns(): the time by the clock of seats()."),
+    METHOD(take_back, METH_FASTCALL,
+           "take_back(seat, number, keep): (first, end) of the items that it had not begun and "
+           "will not run, or None; at most `keep` of those not begun stay. Not from single calls."),
+    METHOD(doom, METH_FASTCALL,
+           "doom(seat, number, item or None): True if the worker is at that task, and item, and "
+           "so can be killed: it begins nothing else until it is pardoned."),
+    METHOD(pardon, METH_O, "pardon(seat): it goes on; see doom()."),
+    METHOD(stop, METH_FASTCALL,
+           "stop(seat, number, item=None): True if it is at that task, and item; stop_asked() says "
+           "so there. Send a signal then."),
+    METHOD(duty, METH_FASTCALL, "duty(seat, what): 0: serve, 1: sit on the bench, 2: leave."),
+    METHOD(revoke, METH_O,
+           "revoke(numbers): those of the set that were still in the ring: they are never run."),
+    METHOD(revoke_at, METH_FASTCALL,
+           "revoke_at(number, place): the same for one task whose place submit() told: whether it "
+           "was still there. Costs the same however many others there are."),
     METHOD(bury, METH_O,
-           "bury(worker): free a dead worker's seat; (task, started, item) it held, or None."),
-    METHOD(sit, METH_O, "sit(worker): take a seat."),
+           "bury(seat): free a dead worker's seat; None, or what it held: (number, started, begun, "
+           "end, done, area_first, outcomes of items [area_first, done))."),
+    METHOD(sit, METH_O, "sit(seat): take a seat."),
     METHOD(claim, METH_NOARGS,
-           "claim(): wait for a task: (task, kind, function, code, payload); None when closed."),
+           "claim(): wait for a task: (number, kind, function, code, payload, first, end); None "
+           "when the channel is closed, or this worker to leave. SystemExit in a fork of the "
+           "worker, as from answer() and run()."),
+    METHOD(forked, METH_NOARGS, "forked(): whether this is a fork of the worker, made by a task."),
     METHOD(alert, METH_NOARGS, "alert(): have the supervisor look around; with the GIL held."),
     METHOD(answer, METH_FASTCALL,
-           "answer(task, kind, payload): publish a result, with the time since its claim; the "
-           "claim is done then. Task 0 is news of the worker itself."),
+           "answer(number, kind, payload): publish a result for all of the claimed range that was "
+           "not sent yet; the claim is done then. Number 0 is news of the worker itself, from any "
+           "of its threads."),
     METHOD(run, METH_FASTCALL,
-           "run(iterator, results): exhaust the iterator into the list, keeping the claim's item."),
+           "run(function, items, star, stop_at_error, timed, encode, encode_error): run the "
+           "claimed range and answer it. `items` begins with the first one to run. encode(value) "
+           "and encode_error(exception) make bytes."),
+    METHOD(guarded, METH_FASTCALL,
+           "guarded(function, args, kwds): function(*args, **kwds), which stop_asked() may stop."),
+    METHOD(stop_asked, METH_NOARGS,
+           "stop_asked(): whether a task runs and the parent asks this one to stop; told once."),
     {NULL, NULL, 0, NULL},
 };
 

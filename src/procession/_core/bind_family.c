@@ -26,6 +26,7 @@ static pcn_token parent;
 static pcn_token ancestors[ANCESTORS];
 static bool is_orphan; /* whoever forked this process had ended by then */
 static bool fork_handler_set;
+static uint64_t generation; /* forks that led here, since the first of them that joined */
 static dev_t device; /* of the arena's memory file: programs close descriptors that they */
 static ino_t inode;  /* do not know (to become a daemon), and the number is another's then */
 static bool stays_out;
@@ -40,6 +41,7 @@ static void after_fork_in_child(void)
     }
     family.me = 0;
     is_orphan = false;
+    generation++;
 }
 
 static bool has_descriptor(void)
@@ -159,6 +161,11 @@ struct pcn_arena *family_arena_if_joined(void)
 uint64_t family_number(void)
 {
     return (uint64_t)inode ^ (uint64_t)device << 40;
+}
+
+uint64_t family_generation(void)
+{
+    return generation;
 }
 
 bool family_is_orphan(void)

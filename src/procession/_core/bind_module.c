@@ -29,6 +29,7 @@ static int add_all(PyObject *module)
         PyModule_AddFunctions(module, failpoint_methods) < 0 ||
         PyModule_AddFunctions(module, turn_methods) < 0 ||
         PyModule_AddFunctions(module, numbers_methods) < 0 ||
+        PyModule_AddFunctions(module, outcomes_methods) < 0 ||
         PyModule_AddFunctions(module, object_methods) < 0 ||
         PyModule_AddFunctions(module, settle_methods) < 0 ||
         PyModule_AddFunctions(module, census_methods) < 0 ||

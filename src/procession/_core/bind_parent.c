@@ -1,4 +1,4 @@
-/* Channel, the parent's side: submit, collect, wait, bury.
+/* Channel, the parent's side: submit, collect, wait.
  *
  * Whatever hands a result to its entry happens in one go under the GIL, with no Python
  * code in between that a signal handler could interrupt: no result can be lost on the way.
@@ -9,20 +9,9 @@
 #include <string.h>
 
 #include "platform.h"
-#include "recover.h"
 
 /* Answers of a kind up to this one are outcomes; others ask for something. */
 #define LAST_OUTCOME_KIND 1u
-
-/* A forked copy of the parent has other threads' waiters, and a ledger that is out of date. */
-static int is_parent(const Channel *self, const struct pcn_arena *arena)
-{
-    if (self->channel->parent == arena->me)
-        return 1;
-    PyErr_SetString(PyExc_ValueError, "this pool belongs to another process: the parent of this "
-                                      "one made it. Make a pool in the process that uses it");
-    return 0;
-}
 
 static int note_block(const Channel *self, PyObject *entry, pcn_block_id block)
 {
@@ -35,17 +24,18 @@ static int note_block(const Channel *self, PyObject *entry, pcn_block_id block)
 /* Push the record. The entry is in `open` before anybody can answer, and only if it is sent. */
 static enum pcn_status send_entry(Channel *self, struct pcn_arena *arena, PyObject *open,
                                   PyObject *number, PyObject *entry,
-                                  struct pcn_message *message, const void *payload)
+                                  struct pcn_message *message, const void *payload,
+                                  uint64_t *position)
 {
     if (PyDict_SetItem(open, number, entry) < 0)
         return PCN_REFUSED;
     enum pcn_status status = PCN_BUSY;
     if (message->length <= PCN_INLINE_LIMIT)
-        status = pcn_channel_submit(arena, self->channel, message, payload, false);
+        status = pcn_channel_submit(arena, self->channel, message, payload, false, position);
     if (status == PCN_BUSY) {
         channel_enter(self);
         Py_BEGIN_ALLOW_THREADS
-        status = pcn_channel_submit(arena, self->channel, message, payload, true);
+        status = pcn_channel_submit(arena, self->channel, message, payload, true, position);
         Py_END_ALLOW_THREADS
         channel_leave(self);
     }
@@ -56,10 +46,10 @@ static enum pcn_status send_entry(Channel *self, struct pcn_arena *arena, PyObje
 
 PyObject *channel_submit(Channel *self, PyObject *const *args, Py_ssize_t count)
 {
-    unsigned long long task, kind, function, code;
-    if (count != 7 || !PyDict_Check(args[1])) {
-        PyErr_SetString(PyExc_TypeError,
-                        "submit(entry, open, number, kind, function, code, payload)");
+    unsigned long long task, kind, function, code, first = 0, end = 1;
+    if ((count != 7 && count != 9) || !PyDict_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "submit(entry, open, number, kind, function, code, "
+                                         "payload, first, end)");
         return NULL;
     }
     if (!self->block || self->released)
@@ -67,23 +57,34 @@ PyObject *channel_submit(Channel *self, PyObject *const *args, Py_ssize_t count)
     if (unsigned_argument(args[2], &task) < 0 || unsigned_argument(args[3], &kind) < 0 ||
         unsigned_argument(args[4], &function) < 0 || unsigned_argument(args[5], &code) < 0)
         return NULL;
+    if (count == 9 &&
+        (unsigned_argument(args[7], &first) < 0 || unsigned_argument(args[8], &end) < 0))
+        return NULL;
+    if (first > end || end > PCN_MAX_ITEMS) {
+        PyErr_Format(PyExc_ValueError, "items %llu to %llu: a record has at most %u", first, end,
+                     PCN_MAX_ITEMS);
+        return NULL;
+    }
     struct pcn_arena *arena = family_arena();
     Py_buffer payload;
-    if (!arena || !is_parent(self, arena) ||
+    if (!arena || !channel_is_parent(self, arena) ||
         PyObject_GetBuffer(args[6], &payload, PyBUF_SIMPLE) < 0)
         return NULL;
     struct pcn_message message = {.task = task,
                                   .kind = (uint32_t)kind,
                                   .function = function,
                                   .code = (uint32_t)code,
-                                  .length = (uint64_t)payload.len};
+                                  .length = (uint64_t)payload.len,
+                                  .first = (uint32_t)first,
+                                  .end = (uint32_t)end};
+    uint64_t position = 0;
     enum pcn_status status =
-        send_entry(self, arena, args[1], args[2], args[0], &message, payload.buf);
+        send_entry(self, arena, args[1], args[2], args[0], &message, payload.buf, &position);
     PyBuffer_Release(&payload);
     if (status == PCN_FULL)
         Py_RETURN_FALSE;
     if (status == PCN_OK && note_block(self, args[0], message.block) == 0)
-        Py_RETURN_TRUE;
+        return PyLong_FromUnsignedLongLong(position + 1);
     return PyErr_Occurred() ? NULL : raise_status(status);
 }
 
@@ -105,17 +106,20 @@ static int append(const Channel *self, PyObject *deque, PyObject *item)
     return done ? 0 : -1;
 }
 
-static int append_arrival(const Channel *self, PyObject *arrivals, PyObject *entry, uint32_t kind,
-                          PyObject *payload, uint64_t last)
+/* `last`: the last but the range: nanoseconds of work, or the seat that has news. */
+static int append_arrival(const Channel *self, PyObject *arrivals, PyObject *entry,
+                          const struct pcn_message *message, PyObject *payload, uint64_t last)
 {
-    PyObject *arrival = Py_BuildValue("(OIOK)", entry, (unsigned)kind, payload,
-                                      (unsigned long long)last);
+    PyObject *arrival =
+        Py_BuildValue("(OIOKII)", entry, (unsigned)message->kind, payload,
+                      (unsigned long long)last, (unsigned)message->first, (unsigned)message->end);
     int failed = arrival ? append(self, arrivals, arrival) : -1;
     Py_XDECREF(arrival);
     return failed;
 }
 
-static int set_answer(const Channel *self, PyObject *entry, uint32_t kind, PyObject *payload, uint64_t nanoseconds)
+static int set_answer(const Channel *self, PyObject *entry, uint32_t kind, PyObject *payload,
+                      uint64_t nanoseconds)
 {
     PyObject *answer = PyTuple_New(3);
     if (!answer)
@@ -137,8 +141,7 @@ static int answer_entry(const Channel *self, const struct pcn_message *message, 
         return -1;
     int outcome = 1;
     if (attend == Py_True || message->kind > LAST_OUTCOME_KIND)
-        outcome = append_arrival(self, arrivals, entry, message->kind, payload,
-                                 message->function);
+        outcome = append_arrival(self, arrivals, entry, message, payload, message->function);
     else if (set_answer(self, entry, message->kind, payload, message->function) < 0 ||
              (attend != Py_False && append(self, attend, entry) < 0))
         outcome = -1;
@@ -151,7 +154,7 @@ static int hand_out(const Channel *self, const struct pcn_message *message, PyOb
                     PyObject *open, PyObject *arrivals, PyObject **dropped)
 {
     if (message->task == 0)
-        return append_arrival(self, arrivals, Py_None, message->kind, payload, message->worker);
+        return append_arrival(self, arrivals, Py_None, message, payload, message->worker);
     PyObject *number = PyLong_FromUnsignedLongLong(message->task);
     PyObject *entry = number ? PyDict_GetItemWithError(open, number) : NULL;
     if (!entry) {
@@ -159,9 +162,12 @@ static int hand_out(const Channel *self, const struct pcn_message *message, PyOb
         return PyErr_Occurred() ? -1 : 0;
     }
     Py_INCREF(entry);
-    int outcome = PyDict_DelItem(open, number);
+    bool is_part = message->kind & PCN_PART;
+    int outcome = is_part ? 0 : PyDict_DelItem(open, number);
     Py_DECREF(number);
-    if (outcome == 0)
+    if (is_part)
+        outcome = append_arrival(self, arrivals, entry, message, payload, message->function);
+    else if (outcome == 0)
         outcome = answer_entry(self, message, payload, entry, arrivals);
     if (Py_REFCNT(entry) == 1) { /* nobody wants it any more; its finalizers run later */
         if (!*dropped)
@@ -231,7 +237,7 @@ static PyObject *payload_of(struct pcn_arena *arena, struct pcn_message *message
 static int collect(Channel *self, PyObject *open, PyObject *arrivals, const struct waiter *me)
 {
     struct pcn_arena *arena = family_arena();
-    if (!arena || !is_parent(self, arena))
+    if (!arena || !channel_is_parent(self, arena))
         return -1;
     int failed = 0;
     bool answered = false;
@@ -246,7 +252,8 @@ static int collect(Channel *self, PyObject *open, PyObject *arrivals, const stru
             memcpy(&message, self->scratch + at, sizeof message);
             uint64_t length = sizeof message + (message.block ? 0 : message.length);
             PyObject *payload = payload_of(arena, &message, self->scratch + at + sizeof message);
-            int outcome = payload ? hand_out(self, &message, payload, open, arrivals, &dropped) : -1;
+            int outcome =
+                payload ? hand_out(self, &message, payload, open, arrivals, &dropped) : -1;
             Py_XDECREF(payload);
             failed |= outcome < 0;
             answered |= outcome > 0;
@@ -367,7 +374,7 @@ PyObject *channel_wait(Channel *self, PyObject *const *args, Py_ssize_t count)
     if (!self->block || self->released)
         Py_RETURN_NONE; /* all entries got their answers before */
     struct pcn_arena *arena = family_arena();
-    if (!arena || !is_parent(self, arena))
+    if (!arena || !channel_is_parent(self, arena))
         return NULL;
     struct waiter me = {.entry = args[0], .thread = pthread_self()};
     channel_enter(self);
@@ -408,25 +415,4 @@ PyObject *channel_close(Channel *self, PyObject *ignored)
         Py_RETURN_NONE;
     pcn_channel_close(self->channel);
     Py_RETURN_NONE;
-}
-
-PyObject *channel_bury(Channel *self, PyObject *worker)
-{
-    uint32_t seat;
-    struct pcn_arena *arena = family_arena();
-    if (!arena || seat_argument(self, worker, &seat) < 0)
-        return NULL;
-    struct pcn_remains remains;
-    channel_enter(self);
-    Py_BEGIN_ALLOW_THREADS
-    remains = pcn_channel_bury(arena, self->channel, seat);
-    if (remains.token)
-        pcn_block_reclaim(arena, remains.token);
-    pcn_recover_all(arena);
-    Py_END_ALLOW_THREADS
-    channel_leave(self);
-    if (!remains.claimed)
-        Py_RETURN_NONE;
-    return Py_BuildValue("(KOK)", (unsigned long long)remains.task,
-                         remains.started ? Py_True : Py_False, (unsigned long long)remains.item);
 }

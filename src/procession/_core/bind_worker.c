@@ -1,4 +1,7 @@
-/* Channel, the worker's side: take a seat, claim, run, answer. */
+/* Channel, the worker's side: take a seat, claim, answer.
+ *
+ * A task may fork, and the child may return from the task's function. It then is where its parent
+ * is, in the worker's loop, and would answer in its place: so it ends instead. */
 #include "bind_channel.h"
 
 #include <unistd.h>
@@ -12,8 +15,24 @@ PyObject *channel_sit(Channel *self, PyObject *worker)
     if (!arena || seat_argument(self, worker, &seat) < 0)
         return NULL;
     self->worker = seat;
+    self->seated = true;
+    self->generation = family_generation();
     pcn_channel_sit(arena, self->channel, seat);
     Py_RETURN_NONE;
+}
+
+int end_if_forked(const Channel *self)
+{
+    if (!is_fork_of_worker(self))
+        return 0;
+    PyErr_SetNone(PyExc_SystemExit);
+    return -1;
+}
+
+PyObject *channel_forked(Channel *self, PyObject *ignored)
+{
+    (void)ignored;
+    return PyBool_FromLong(is_fork_of_worker(self));
 }
 
 static PyObject *claimed(struct pcn_arena *arena, const Channel *self,
@@ -24,7 +43,7 @@ static PyObject *claimed(struct pcn_arena *arena, const Channel *self,
             ? PyMemoryView_FromMemory((char *)pcn_block_bytes(arena, message->block),
                                       (Py_ssize_t)message->length, PyBUF_READ)
             : PyBytes_FromStringAndSize((char *)self->scratch, (Py_ssize_t)message->length);
-    PyObject *tuple = payload ? PyTuple_New(5) : NULL;
+    PyObject *tuple = payload ? PyTuple_New(7) : NULL;
     if (!tuple) {
         Py_XDECREF(payload);
         return NULL;
@@ -34,16 +53,24 @@ static PyObject *claimed(struct pcn_arena *arena, const Channel *self,
     PyTuple_SetItem(tuple, 2, PyLong_FromUnsignedLongLong(message->function));
     PyTuple_SetItem(tuple, 3, PyLong_FromUnsignedLong(message->code));
     PyTuple_SetItem(tuple, 4, payload);
+    PyTuple_SetItem(tuple, 5, PyLong_FromUnsignedLong(message->first));
+    PyTuple_SetItem(tuple, 6, PyLong_FromUnsignedLong(message->end));
     return tuple;
 }
+
+/* A lost wake-up is mended by whoever buries the dead one that lost it; this is for the rest. */
+#define LONGEST_STEP_NS (16 * (uint64_t)STEP_NS)
 
 PyObject *channel_claim(Channel *self, PyObject *ignored)
 {
     (void)ignored;
+    if (end_if_forked(self) < 0)
+        return NULL;
     struct pcn_arena *arena = family_arena();
     if (!arena || !channel_is_open(self))
         return NULL;
     struct pcn_message message;
+    uint64_t step = STEP_NS;
     for (;;) {
         enum pcn_status status = pcn_channel_claim(arena, self->channel, self->worker, &message,
                                                    self->scratch, false);
@@ -55,8 +82,9 @@ PyObject *channel_claim(Channel *self, PyObject *ignored)
         if (status == PCN_BUSY)
             status = pcn_channel_claim(arena, self->channel, self->worker, &message,
                                        self->scratch, true);
-        else
-            pcn_channel_wait_work(arena, self->channel, STEP_NS);
+        else if (pcn_channel_wait_work(arena, self->channel, self->worker, step) == PCN_TIMEOUT &&
+                 step < LONGEST_STEP_NS)
+            step *= 2; /* an idle pool costs next to nothing */
         Py_END_ALLOW_THREADS
         if (status == PCN_OK)
             break;
@@ -80,13 +108,71 @@ PyObject *channel_alert(Channel *self, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
+int send_result(const Channel *self, struct pcn_arena *arena, struct pcn_message *message,
+                const struct pcn_part *parts, uint32_t count)
+{
+    uint64_t length = 0;
+    for (uint32_t i = 0; i < count; i++)
+        length += parts[i].length;
+    message->worker = self->worker;
+    message->function =
+        pcn_now_ns() - pcn_load_relaxed64(&self->channel->claims[self->worker].since);
+    bool wait = length > PCN_INLINE_LIMIT;
+    for (;;) {
+        enum pcn_status status;
+        if (wait) {
+            Py_BEGIN_ALLOW_THREADS
+            status = pcn_channel_answer(arena, self->channel, message, parts, count, true);
+            Py_END_ALLOW_THREADS
+        } else {
+            status = pcn_channel_answer(arena, self->channel, message, parts, count, false);
+        }
+        if (status == PCN_OK)
+            return 0;
+        if (status == PCN_NO_MEMORY) {
+            raise_status(status);
+            return -1;
+        }
+        wait = true;
+        if (status == PCN_FULL) {
+            tell_supervisor(self); /* nobody collects: it must */
+            Py_BEGIN_ALLOW_THREADS
+            pcn_channel_wait_room(self->channel, length, STEP_NS);
+            Py_END_ALLOW_THREADS
+            if (PyErr_CheckSignals() < 0)
+                return -1;
+        }
+    }
+}
+
+void end_claim(const Channel *self)
+{
+    if (!pcn_channel_done(self->channel, self->worker))
+        return;
+    Py_BEGIN_ALLOW_THREADS
+    pcn_claim_park(&self->channel->claims[self->worker]);
+    Py_END_ALLOW_THREADS
+}
+
+/* What an answer to the whole claim answers: all that was not sent before. */
+static void answer_range(const Channel *self, struct pcn_message *message)
+{
+    struct pcn_claim *claim = &self->channel->claims[self->worker];
+    message->first = pcn_progress_of(pcn_load_relaxed64(&claim->done)).first;
+    message->end = pcn_range_of(pcn_load_relaxed64(&claim->range)).end;
+    if (message->end > 1) /* else a single call, or nothing: the parent takes none of it back */
+        message->end = pcn_claim_take_all(claim);
+}
+
 PyObject *channel_answer(Channel *self, PyObject *const *args, Py_ssize_t count)
 {
     unsigned long long task, kind;
     if (count != 3) {
-        PyErr_SetString(PyExc_TypeError, "answer(task, kind, payload)");
+        PyErr_SetString(PyExc_TypeError, "answer(number, kind, payload)");
         return NULL;
     }
+    if (end_if_forked(self) < 0)
+        return NULL;
     struct pcn_arena *arena = family_arena();
     if (!arena || !channel_is_open(self) || unsigned_argument(args[0], &task) < 0 ||
         unsigned_argument(args[1], &kind) < 0)
@@ -94,66 +180,15 @@ PyObject *channel_answer(Channel *self, PyObject *const *args, Py_ssize_t count)
     Py_buffer payload;
     if (PyObject_GetBuffer(args[2], &payload, PyBUF_SIMPLE) < 0)
         return NULL;
-    uint64_t since = pcn_load_relaxed64(&self->channel->claims[self->worker].since);
-    struct pcn_message message = {.task = task,
-                                  .kind = (uint32_t)kind,
-                                  .worker = self->worker,
-                                  .function = pcn_now_ns() - since,
-                                  .length = (uint64_t)payload.len};
-    bool wait = message.length > PCN_INLINE_LIMIT;
-    enum pcn_status status;
-    for (;;) {
-        if (wait) {
-            Py_BEGIN_ALLOW_THREADS
-            status = pcn_channel_answer(arena, self->channel, &message, payload.buf, true);
-            Py_END_ALLOW_THREADS
-        } else {
-            status = pcn_channel_answer(arena, self->channel, &message, payload.buf, false);
-        }
-        if (status == PCN_OK || status == PCN_NO_MEMORY)
-            break;
-        wait = true;
-        if (status == PCN_FULL) {
-            tell_supervisor(self); /* nobody collects: it must */
-            Py_BEGIN_ALLOW_THREADS
-            pcn_channel_wait_room(self->channel, message.length, STEP_NS);
-            Py_END_ALLOW_THREADS
-            if (PyErr_CheckSignals() < 0) {
-                PyBuffer_Release(&payload);
-                return NULL;
-            }
-        }
-    }
-    PyBuffer_Release(&payload);
-    if (status != PCN_OK)
-        return raise_status(status);
+    struct pcn_message message = {.task = task, .kind = (uint32_t)kind};
+    const struct pcn_part part = {payload.buf, (uint64_t)payload.len};
     if (task != 0)
-        pcn_channel_done(self->channel, self->worker);
-    Py_RETURN_NONE;
-}
-
-PyObject *channel_run(Channel *self, PyObject *const *args, Py_ssize_t count)
-{
-    if (count != 2 || !PyIter_Check(args[0]) || !PyList_Check(args[1])) {
-        PyErr_SetString(PyExc_TypeError, "run(iterator, results list)");
+        answer_range(self, &message);
+    int failed = send_result(self, arena, &message, &part, 1);
+    PyBuffer_Release(&payload);
+    if (failed)
         return NULL;
-    }
-    if (!channel_is_open(self))
-        return NULL;
-    pcn_atomic64 *item = &self->channel->claims[self->worker].item;
-    PyObject *iterator = args[0];
-    PyObject *results = args[1];
-    for (uint64_t number = (uint64_t)PyList_Size(results);; number++) {
-        pcn_store_relaxed64(item, number);
-        PyObject *value = PyIter_Next(iterator);
-        if (!value)
-            break;
-        int failed = PyList_Append(results, value);
-        Py_DECREF(value);
-        if (failed < 0)
-            return NULL;
-    }
-    if (PyErr_Occurred())
-        return NULL;
+    if (task != 0)
+        end_claim(self);
     Py_RETURN_NONE;
 }

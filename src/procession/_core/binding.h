@@ -27,6 +27,9 @@ struct pcn_arena *family_arena_if_joined(void);
 /* Tells this arena from any other on the machine. */
 uint64_t family_number(void);
 
+/* Tells a process that has joined from those that it forks; and those from theirs. */
+uint64_t family_generation(void);
+
 /* The process that forked this one had ended when this one joined. */
 bool family_is_orphan(void);
 
@@ -45,6 +48,9 @@ extern PyMethodDef turn_methods[];
 
 /* bind_numbers.c */
 extern PyMethodDef numbers_methods[];
+
+/* bind_outcomes.c */
+extern PyMethodDef outcomes_methods[];
 
 /* bind_census.c */
 extern PyMethodDef census_methods[];
