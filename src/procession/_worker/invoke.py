@@ -3,34 +3,70 @@
 Nothing that a task does may end the loop but the end of the process: what it raises is
 its answer, ``SystemExit`` and ``KeyboardInterrupt`` too, and a result that can not be
 pickled is a ``MaybeEncodingError``.
+
+The items of a range are run by the core (``Channel.run``), which notes each one's beginning and
+outcome where a death can not reach them. It encodes simple results itself, and asks here for the
+others.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator
-from itertools import starmap
+import sys
+from itertools import islice
 from typing import Any
 
 from procession._codec import messages
 from procession._codec.exceptions import encode_exception
 from procession._codec.functions import FunctionCache, FunctionMissing
-from procession._codec.objects import PROTOCOL, dumps, dumps_items, loads, loads_items, reducers
+from procession._codec.objects import PROTOCOL, dumps, loads, loads_items, reducers
 from procession._core import Channel
-from procession.errors.pool import MaybeEncodingError
+from procession._worker.state import here
+from procession._worker.stopping import leave_out_the_handler
+from procession.errors.pool import MaybeEncodingError, TaskTimeout
 
 Answer = tuple[int, bytes]
 
+_STARRED = frozenset({messages.STARMAP, messages.STAREACH})
+_STOPPING = frozenset({messages.MAP, messages.STARMAP})
+_NOTHING: dict[str, Any] = {}
 
-def encode_value(value: Any, dumps: Callable[[Any], bytes] = dumps) -> Answer:
-    """A result as an answer of kind VALUE, or of kind ERROR if it can not be pickled.
 
-    ``dumps`` is ``dumps_items`` for a chunk's results.
+def encode_item(value: Any) -> bytes:
+    """A result as bytes.
+
+    Raises:
+        MaybeEncodingError: it can not be pickled.
     """
     try:
-        return messages.VALUE, dumps(value)
+        if len(reducers.table) == reducers.harmless:
+            return pickle.dumps(value, PROTOCOL)
+    except Exception:
+        pass
+    try:
+        return dumps(value)
     except Exception as error:
-        return messages.ERROR, encode_exception(MaybeEncodingError(error, value))
+        raise MaybeEncodingError(error, value) from None
+
+
+def encode_error(error: BaseException) -> bytes:
+    """What a call raised, or ``encode_item`` for its result; without our own lines."""
+    if type(error) is TaskTimeout:
+        leave_out_the_handler(error)
+    ours = 0
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals is globals():
+        ours += 1
+        trace = trace.tb_next
+    return encode_exception(error, skip_frames=ours)
+
+
+def encode_value(value: Any) -> Answer:
+    """A result as an answer of kind VALUE, or of kind ERROR if it can not be pickled."""
+    try:
+        return messages.VALUE, encode_item(value)
+    except MaybeEncodingError as error:
+        return messages.ERROR, encode_error(error)
 
 
 class Invoker:
@@ -39,10 +75,17 @@ class Invoker:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._functions = FunctionCache(channel)
-        self._known = self._functions.known
+        self._known = here.known = self._functions.known
 
-    def invoke(self, kind: int, function: int, code: int, payload: bytes | memoryview) -> Answer:
-        """Run one task; never raises."""
+    def invoke(
+        self, kind: int, function: int, code: int, payload: bytes | memoryview, first: int
+    ) -> Answer | None:
+        """Run one task, or a range of items from `first` on; never raises in the worker.
+
+        A child that the task has forked is none: what it raises ends it.
+
+        Returns None for a range, which is answered by then.
+        """
         try:
             # The hot path: no call of ours but pickle's own.
             if kind == messages.CALL or kind == messages.CALL_ONE:
@@ -58,59 +101,46 @@ class Invoker:
                 except Exception:
                     pass
                 return encode_value(value)
-            if kind == messages.CARRIED_CALL:
+            what = kind & messages.KIND_MASK
+            if what == messages.CARRIED_CALL:
                 call, args, kwds = loads(payload)
-                return encode_value(call(*args, **kwds))
-            call = self._functions.load(function, code)
-            if kind == messages.EACH:
-                return self._each(call, loads_items(payload))
-            return self._all(kind, call, loads_items(payload))
+                here.carried = call
+            else:
+                call = self._known.get(function) or self._functions.load(function, code)
+                if what == messages.CALL:
+                    args, kwds = loads(payload)
+                elif what == messages.CALL_ONE:
+                    args, kwds = (loads(payload),), _NOTHING
+                elif what == messages.STAR_ONE:
+                    args, kwds = loads(payload), _NOTHING
+                else:
+                    items = loads_items(payload)
+                    self._channel.run(
+                        call,
+                        islice(items, first, None) if first else items,
+                        what in _STARRED,
+                        what in _STOPPING,
+                        bool(kind & messages.TIMED),
+                        encode_item,
+                        encode_error,
+                    )
+                    return None
+            if kind & messages.GUARDED:
+                return encode_value(self._channel.guarded(call, args, kwds))
+            return encode_value(call(*args, **kwds))
         except FunctionMissing:
             return messages.BY_VALUE, b""
         except BaseException as error:
+            if self._channel.forked():
+                raise
             missing = isinstance(error, AttributeError) and _lacks_main(error, payload)
             answer = messages.ARGUMENTS_BY_VALUE if missing else messages.ERROR
-            return answer, encode_exception(error, skip_frames=1)
-
-    def _all(self, kind: int, call: Callable[..., Any], items: Iterable[Any]) -> Answer:
-        """A chunk that fails as a whole at its first error."""
-        values: list[Any] = []
-        calls = map(call, items) if kind == messages.MAP else starmap(call, items)
-        try:
-            self._channel.run(calls, values)
-        except BaseException as error:
-            return messages.ERROR, encode_exception(error, skip_frames=1)
-        return encode_value(values, dumps_items)
-
-    def _each(self, call: Callable[..., Any], items: Iterable[Any]) -> Answer:
-        """A chunk whose items succeed or fail one by one."""
-        calls: Iterator[Any] = map(call, items)
-        values: list[Any] = []
-        failures: dict[int, bytes] = {}
-        while True:
-            try:
-                self._channel.run(calls, values)
-                break
-            except BaseException as error:
-                failures[len(values)] = encode_exception(error, skip_frames=1)
-                values.append(None)
-        if not failures:
-            kind, payload = encode_value(values, dumps_items)
-            if kind == messages.VALUE:
-                return kind, payload
-        outcomes: list[tuple[bool, Any]] = []
-        for index, value in enumerate(values):
-            if index in failures:
-                outcomes.append((False, failures[index]))
-                continue
-            kind, payload = encode_value(value)
-            outcomes.append((kind == messages.VALUE, payload))
-        return messages.OUTCOMES, dumps(outcomes)
+            return answer, encode_error(error)
 
 
 def _lacks_main(error: AttributeError, payload: bytes | memoryview) -> bool:
     """Whether the arguments are made of something that this process's main module has not."""
-    if "on <module '__main__'" not in str(error):
+    if f" on {sys.modules.get('__main__')!r}" not in str(error):
         return False
     try:
         loads_items(payload)  # or did the function itself unpickle something?

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 from procession import _core
 from procession._codec import messages
 from procession._codec.exceptions import encode_exception
 from procession._core import Channel
+from procession._worker.diary import Diary, Travelling
+from procession._worker.growth import Growth
 from procession._worker.invoke import Invoker
+from procession._worker.logs import ship
+from procession._worker.output import end_lines, watch
+from procession._worker.state import here
+from procession._worker.stopping import listen
 
 
 class Seat(NamedTuple):
@@ -23,6 +31,8 @@ class Seat(NamedTuple):
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
     max_tasks: int | None
+    """After so many tasks it leaves. It announces that it retires when it claims the last one."""
+
     signal_mask: frozenset[int]
     settle: Callable[[], object]
     """Makes the worker's surroundings; to be called first."""
@@ -30,12 +40,18 @@ class Seat(NamedTuple):
     imported: Callable[[], object]
     """To be called when a task has imported something."""
 
+    finalizer: Callable[[], object] | None = None
+    """To be called before an orderly end; what it raises ends the process as everywhere."""
 
-class Travelling(Protocol):
-    """A descriptor on its way into this process."""
+    max_memory: int | None = None
+    """Bytes by which it may grow while it works; once it has, it announces that it retires."""
 
-    def detach(self) -> int:
-        """Its number here."""
+    output: Literal["plain", "tagged"] = "plain"
+    logs: int | None = None
+    """The level from which on log records go to the parent; None: they stay here."""
+
+    diary: Diary | None = None
+    """Where its last words are kept."""
 
 
 def attach(block: int, bell: Travelling) -> Channel:
@@ -43,16 +59,11 @@ def attach(block: int, bell: Travelling) -> Channel:
     return Channel.attach(block, bell.detach())
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    """Ctrl-C reaches the whole foreground group: the parent decides what becomes of us.
-
-    A handler of our own, not SIG_IGN: programs that a task starts must not inherit a deaf ear.
-    """
-    signal.signal(signal.SIGINT, lambda *_: None)
-
-
 def work(seat: Seat) -> int:
     """Serve tasks until the channel is closed or the seat's number of tasks is reached.
+
+    A child that a task forks, and that returns from the task's function, comes to its end instead:
+    what it would do next in here raises SystemExit.
 
     Returns:
         The exit code for this process: 0, or 1 when the initializer raised (which the
@@ -66,30 +77,88 @@ def work(seat: Seat) -> int:
     _core.join()
     channel.sit(seat.number)
     try:
+        _move_in(seat)
         seat.settle()
         if seat.initializer is not None:
-            seat.initializer(*seat.initargs)
+            here.state = seat.initializer(*seat.initargs)
+            end_lines()
     except BaseException as error:
+        if channel.forked():
+            raise
         failure = encode_exception(error, skip_frames=1)
         channel.answer(0, messages.INITIALIZER_FAILED, failure)
         return 1
-    channel.answer(0, messages.READY, b"")
+    _announce(channel, messages.READY)
+    _serve(seat)
+    if seat.finalizer is not None:
+        seat.finalizer()
+    return 0
+
+
+def _serve(seat: Seat) -> None:
+    channel = seat.channel
+    claim, answer = channel.claim, channel.answer
     invoke = Invoker(channel).invoke
     left = -1 if seat.max_tasks is None else seat.max_tasks
+    growth = None if seat.max_memory is None else Growth(seat.max_memory)
+    is_tagged = seat.output == "tagged"
     loaded = len(sys.modules)
     while left:
-        task = channel.claim()
+        task = claim()
         if task is None:
             break
-        number, kind, function, code, payload = task
-        answer, content = invoke(kind, function, code, payload)
+        number, kind, function, code, payload, first, _ = task
+        if left == 1:
+            _announce(channel, messages.RETIRING)
+        here.function = function
+        here.number = number
+        outcome = invoke(kind, function, code, payload, first)
+        if is_tagged:
+            end_lines()
+        here.number = 0
         del task, payload
-        try:
-            channel.answer(number, answer, content)
-        except MemoryError as error:
-            channel.answer(number, messages.ERROR, encode_exception(error))
+        if outcome is not None:
+            kind, content = outcome
+            try:
+                answer(number, kind, content)
+            except MemoryError as error:
+                answer(number, messages.ERROR, encode_exception(error))
         left -= 1
         if len(sys.modules) != loaded:
             seat.imported()
             loaded = len(sys.modules)
-    return 0
+        if growth is not None and growth.is_too_much():
+            _announce(channel, messages.RETIRING)
+            growth = None
+
+
+def _announce(channel: Channel, kind: int) -> None:
+    """Tell the supervisor, also if nobody else waits for news."""
+    channel.answer(0, kind, b"")
+    channel.alert()
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """Ctrl-C reaches the whole foreground group: the parent decides what becomes of us.
+
+    A handler of our own, not SIG_IGN: programs that a task starts must not inherit a deaf ear.
+    """
+    signal.signal(signal.SIGINT, lambda *_: None)
+
+
+def _move_in(seat: Seat) -> None:
+    """Become the worker of this seat, before any code of the user's runs."""
+    here.seat = seat.number
+    _be_no_worker_in_children()
+    listen(seat.channel)
+    if seat.diary is not None:
+        here.page = seat.diary.open(seat.number)
+        here.page.keep_stacks()
+    watch(here.page, tagged=seat.output == "tagged")
+    if seat.logs is not None:
+        ship(seat.channel, seat.logs)
+
+
+@functools.cache
+def _be_no_worker_in_children() -> None:
+    os.register_at_fork(after_in_child=here.leave)

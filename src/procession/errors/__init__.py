@@ -13,6 +13,7 @@ class, ``concurrent.futures.process.BrokenProcessPool``, is slow to import).
     └── OwnerDied                 in errors.sync: a process died with a lock or the like in hand
     RemoteError                   what a task raised and could not be sent as it is
     WorkerDied                    BrokenProcessPool: the task's worker ended under it
+    TaskTimeout                   a builtin TimeoutError: a task ran for too long, and was stopped
     InitializerFailed             BrokenProcessPool: no worker can be made ready
     PoolTerminated                BrokenProcessPool: the pool was terminated first
     MaybeEncodingError            a result that can not be pickled

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import signal
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+_LINES_SHOWN = 10  # of a worker's last output, in a message
 
 
 class RemoteTraceback(Exception):
@@ -38,17 +42,19 @@ class RemoteError(Exception):
         return "\n".join([f"{self.type_name}: {self.text}", *self.notes])
 
 
-class MaybeEncodingError(Exception):
+class MaybeEncodingError(pickle.PicklingError):
     """A task's result can not be pickled (as ``multiprocessing.pool.MaybeEncodingError``).
+
+    It is a ``PicklingError``, which is what programs written for ``ProcessPoolExecutor`` expect.
 
     Attributes:
         exc: ``repr()`` of the pickling error.
-        value: ``repr()`` of the result.
+        value: ``repr()`` of the result; its type where that fails, being nested too deeply.
     """
 
     def __init__(self, exc: object, value: object) -> None:
-        self.exc = exc if isinstance(exc, str) else repr(exc)
-        self.value = value if isinstance(value, str) else repr(value)
+        self.exc = _shown(exc)
+        self.value = _shown(value)
         super().__init__(self.exc, self.value)
 
     def __str__(self) -> str:
@@ -56,6 +62,15 @@ class MaybeEncodingError(Exception):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
+
+
+def _shown(what: object) -> str:
+    if isinstance(what, str):
+        return what
+    try:
+        return repr(what)
+    except Exception as error:
+        return f"<{type(what).__qualname__} object, whose repr() raised {type(error).__name__}>"
 
 
 def describe_exit(exitcode: int | None) -> str:
@@ -82,14 +97,40 @@ class WorkerDied(BrokenProcessPool):
         signal: that signal's name, or None.
         task: what it ran, in short.
         item: which item of a chunk it was at, from 0 within the call; None for a single call.
+        cause: why it ended, as far as that can be told, in words; or None.
+        output: the last lines that it printed, at most 4 KiB; may be empty.
+        stack: where it was in Python when a fatal signal came, as faulthandler prints it; may
+            be empty.
+        attempts: how often the task was started, this time included.
+        quarantined: whether it may be run again no more, because it has killed too many workers.
+        broke_pool: whether the pool is broken by it, because that was asked for.
     """
 
-    def __init__(self, pid: int, exitcode: int | None, task: str, item: int | None = None) -> None:
+    broke_pool = False
+
+    def __init__(
+        self,
+        pid: int,
+        exitcode: int | None,
+        task: str,
+        item: int | None = None,
+        *,
+        cause: str | None = None,
+        output: str = "",
+        stack: str = "",
+        attempts: int = 1,
+        quarantined: bool = False,
+    ) -> None:
         super().__init__(pid, exitcode, task, item)
         self.pid = pid
         self.exitcode = exitcode
         self.task = task
         self.item = item
+        self.cause = cause
+        self.output = output
+        self.stack = stack
+        self.attempts = attempts
+        self.quarantined = quarantined
 
     @property
     def signal(self) -> str | None:
@@ -99,11 +140,77 @@ class WorkerDied(BrokenProcessPool):
         return describe_exit(self.exitcode).removeprefix("killed by ")
 
     def __str__(self) -> str:
-        where = "" if self.item is None else f" at item {self.item}"
-        return (
+        text = (
             f"worker {self.pid} died ({describe_exit(self.exitcode)}) while it ran "
-            f"{self.task}{where}; no other task is affected"
+            f"{self.task}{_at(self.item)}; "
         )
+        text += "the pool is broken by it" if self.broke_pool else "no other task is affected"
+        if self.cause:
+            text += f". Likely cause: {self.cause}"
+        if self.quarantined:
+            text += f". It has ended {self.attempts} workers so far, and is not run again"
+        elif self.attempts > 1:
+            text += f". It was run {self.attempts} times"
+        return text + _last_lines(self.output)
+
+
+class TaskTimeout(TimeoutError):
+    """A task ran for longer than its ``timeout``, and was stopped; the pool goes on.
+
+    With a ``grace``, it is raised in the task itself first, which may catch it and clean up.
+
+    Attributes:
+        timeout: the seconds that it was given; None where that is not known.
+        pid: process id of the worker that ran it.
+        task: what it ran, in short.
+        item: which item of a chunk it was at, from 0 within the call; None for a single call.
+        output: the last lines that the worker printed, at most 4 KiB; may be empty.
+    """
+
+    def __init__(
+        self,
+        timeout: float | None,
+        pid: int,
+        task: str,
+        item: int | None = None,
+        output: str = "",
+    ) -> None:
+        super().__init__()  # with more, OSError would take them for an errno and its text
+        self.pid = pid
+        self.output = output
+        self.locate(timeout, task, item)
+
+    def locate(self, timeout: float | None, task: str, item: int | None) -> None:
+        """Say where it was, which the worker in which this may be raised does not know.
+
+        Not for users.
+        """
+        self.timeout = timeout
+        self.task = task
+        self.item = item
+        self.args = (timeout, self.pid, task, item)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.timeout, self.pid, self.task, self.item, self.output), vars(self)
+
+    def __str__(self) -> str:
+        limit = "its timeout" if self.timeout is None else f"its timeout of {self.timeout:g} s"
+        return (
+            f"{self.task}{_at(self.item)} was still running at {limit}, and was stopped "
+            f"(in worker {self.pid})" + _last_lines(self.output)
+        )
+
+
+def _at(item: int | None) -> str:
+    return "" if item is None else f" at item {item}"
+
+
+def _last_lines(output: str) -> str:
+    """The end of a message: what a worker printed last."""
+    lines = output.rstrip().splitlines()[-_LINES_SHOWN:]
+    if not lines:
+        return ""
+    return "\nThe last that it printed:" + "".join(f"\n  {line}" for line in lines)
 
 
 class InitializerFailed(BrokenProcessPool):
@@ -119,7 +226,14 @@ class PoolTerminated(BrokenProcessPool):
     """The pool was terminated before this task was answered."""
 
 
-for _error in (RemoteError, MaybeEncodingError, WorkerDied, InitializerFailed, PoolTerminated):
+for _error in (
+    RemoteError,
+    MaybeEncodingError,
+    WorkerDied,
+    TaskTimeout,
+    InitializerFailed,
+    PoolTerminated,
+):
     _error.__module__ = "procession"  # the name to catch it by, in tracebacks and pickles
 
 __all__ = [
@@ -128,6 +242,7 @@ __all__ = [
     "PoolTerminated",
     "RemoteError",
     "RemoteTraceback",
+    "TaskTimeout",
     "WorkerDied",
     "describe_exit",
 ]

@@ -1,0 +1,101 @@
+"""Which worker this process is, and what it runs now: for the user's code, tags and log records.
+
+``here`` is written by the worker's loop and read by whoever wants to know; what is read costs
+nothing until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from procession._worker.diary import Page
+
+_OUTSIDE = (
+    "this process is no worker of a pool: {name}() is for tasks, initializers and finalizers, in "
+    "the worker itself (a child that it forked is none)"
+)
+
+
+class Here:
+    """What this process is.
+
+    Attributes:
+        seat: the worker's number, from 0; None in a process that is no worker.
+        number: the ledger's number of the task that runs; 0 if none does.
+        function: the number of its function; 0 for one that travelled with its call.
+        carried: such a function; the last one there was.
+        known: the worker's functions, by number.
+        page: where its last words are kept.
+        state: what the initializer returned.
+    """
+
+    __slots__ = ("carried", "function", "known", "number", "page", "seat", "state")
+
+    seat: int | None
+    number: int
+    function: int
+    carried: object
+    known: dict[int, Callable[..., Any]]
+    page: Page | None
+    state: Any
+
+    def __init__(self) -> None:
+        self.page = None
+        self.leave()
+
+    def leave(self) -> None:
+        """Be no worker: before the seat is taken, and in a worker's forked children."""
+        if self.page is not None:
+            self.page.leave()
+        self.seat = self.page = None
+        self.number = self.function = 0
+        self.carried = self.state = None
+        self.known = {}
+
+    def task_name(self) -> str:
+        """The function of the task that runs now, for people; "a task" if that is not known."""
+        called = self.known.get(self.function) if self.function else self.carried
+        name: object = getattr(called, "__qualname__", None) or getattr(
+            getattr(called, "func", None), "__qualname__", None
+        )
+        return name if isinstance(name, str) else "a task"
+
+    def task(self) -> str | None:
+        """The task that runs now, such as "convert#17"; None if none does."""
+        number = self.number
+        return f"{self.task_name()}#{number}" if number else None
+
+    def tag(self) -> str:
+        """What stands before a line that is printed now: ``"[worker 2 task convert#17] "``."""
+        if self.seat is None:
+            return ""
+        task = self.task()
+        return f"[worker {self.seat}] " if task is None else f"[worker {self.seat} task {task}] "
+
+
+here = Here()
+
+
+def worker_state() -> Any:
+    """What the pool's initializer returned in this worker; None if there is no initializer.
+
+    Raises:
+        RuntimeError: this process is no worker of a pool.
+    """
+    if here.seat is None:
+        raise RuntimeError(_OUTSIDE.format(name="worker_state"))
+    return here.state
+
+
+def worker_id() -> int:
+    """This worker's number: a small one, from 0, that no other living worker of the pool has.
+
+    A worker that takes another's place may have its number, or another one.
+
+    Raises:
+        RuntimeError: this process is no worker of a pool.
+    """
+    if here.seat is None:
+        raise RuntimeError(_OUTSIDE.format(name="worker_id"))
+    return here.seat

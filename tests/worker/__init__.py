@@ -1,0 +1,1 @@
+"""Tests of a worker: what it does with what it claims, and what it leaves behind."""
