@@ -46,7 +46,7 @@ def parse(arguments: Sequence[str] | None, suite: Suite) -> tuple[Settings, Wish
     )
     known = suite.names()
     cases = list(suite.cases)
-    parser.add_argument("--rounds", type=_positive, help="how often each cell is run (5)")
+    parser.add_argument("--rounds", type=positive, help="how often each cell is run (5)")
     parser.add_argument("--cases", nargs="+", choices=cases, default=cases, metavar="CASE")
     parser.add_argument(
         "--rivals",
@@ -58,7 +58,7 @@ def parse(arguments: Sequence[str] | None, suite: Suite) -> tuple[Settings, Wish
     )
     parser.set_defaults(workers=2)
     if suite.workers:
-        parser.add_argument("--workers", type=_positive, help="for each rival (2)")
+        parser.add_argument("--workers", type=positive, help="for each rival (2)")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds for one cell (60)")
     parser.add_argument("--quick", action="store_true", help="small and rough, to see that it runs")
     parser.add_argument("--short", action="store_true", help="one table and the budgets, no more")
@@ -86,7 +86,8 @@ def parse(arguments: Sequence[str] | None, suite: Suite) -> tuple[Settings, Wish
     return settings, Wishes(given.json, given.short)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A number of the command line that has to be at least one."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")

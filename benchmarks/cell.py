@@ -37,30 +37,33 @@ def measure(order: Order) -> tuple[Outcome, Rival | None]:
         adapter = chosen.load(order.rival)
     except ModuleNotFoundError as error:
         return Outcome(Status.NOT_INSTALLED, reason=str(error)), None
-    about = Outcome(Status.FAILED, title=adapter.title, version=_version(adapter))
+    about = Outcome(Status.FAILED, title=adapter.title, version=version_of(adapter.distribution))
     noise = fixed_loop()
     rival = None
     try:
         rival = adapter.open(order.workers)
+        rival.workers = order.workers
         n = affordable(case, rival, order.n, order.budget)
         seconds = case.run(rival, n)
     except NotOffered:
         return replace(about, status=Status.NOT_OFFERED), rival
     except Exception as error:
-        return replace(about, reason=_in_short(error)), rival
+        return replace(about, reason=in_short(error)), rival
     return replace(about, status=Status.MEASURED, seconds=seconds, n=n, noise=noise), rival
 
 
-def _version(adapter: type[Rival]) -> str:
-    if adapter.distribution is None:
+def version_of(distribution: str | None) -> str:
+    """The version of an installed distribution; that of Python for what comes with it."""
+    if distribution is None:
         return f"Python {python_version()}"
     try:
-        return version(adapter.distribution)
+        return version(distribution)
     except PackageNotFoundError:
         return "unknown"
 
 
-def _in_short(error: Exception) -> str:
+def in_short(error: Exception) -> str:
+    """One line about what went wrong."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
@@ -99,13 +102,17 @@ def round_down(number: float) -> int:
     return int(number // unit * unit)
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is there only once it is complete."""
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(text)
+    os.replace(unfinished, path)
+
+
 def main() -> None:
     """Leave the outcome in the file, whole or not at all, and only then end the rival."""
     outcome, rival = measure(Order(**json.loads(sys.argv[1])))
-    path = Path(sys.argv[2])
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(asdict(outcome)))
-    os.replace(unfinished, path)
+    write_whole(Path(sys.argv[2]), json.dumps(asdict(outcome)))
     if rival is not None:
         rival.close()
 

@@ -30,6 +30,9 @@ class Rival(ABC):
     distribution: ClassVar[str | None] = None
     """Where its version is looked up; None for what comes with Python."""
 
+    workers: int = 1
+    """How many it was opened with; the cell notes it here."""
+
     @classmethod
     @abstractmethod
     def open(cls, workers: int) -> Rival:

@@ -8,7 +8,7 @@ from statistics import median
 
 from benchmarks.contract import Status, Unit
 from benchmarks.runner import Cell
-from benchmarks.suite import OURSELVES, Budget
+from benchmarks.suite import OURSELVES, Budget, Ceiling
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class Row:
 class Verdict:
     """Whether a budget holds; `measured` is None if that is not known."""
 
-    budget: Budget
+    budget: Budget | Ceiling
     measured: float | None
 
     def __str__(self) -> str:
         if self.measured is None:
             return "not measured"
-        return "holds" if self.measured >= self.budget.times else "falls short"
+        return "holds" if self.budget.holds(self.measured) else "falls short"
 
 
 def rows(cells: Sequence[Cell], wanted: dict[str, int]) -> list[Row]:
@@ -132,14 +132,18 @@ def ratio(theirs: dict[int, float], ours: dict[int, float]) -> Spread | None:
     return Spread(middle, min(each), max(each))
 
 
-def verdicts(found: Iterable[Row], budgets: Iterable[Budget]) -> list[Verdict]:
+def verdicts(found: Iterable[Row], budgets: Iterable[Budget | Ceiling]) -> list[Verdict]:
     """Each budget beside what was measured."""
-    ratios = {(row.case, row.rival): row.ratio for row in found}
-    return [
-        Verdict(budget, found_ratio.median if found_ratio else None)
-        for budget in budgets
-        for found_ratio in [ratios.get((budget.case, budget.rival))]
-    ]
+    medians = {(row.case, row.rival): row.seconds.median for row in found if row.seconds}
+
+    def measured(budget: Budget | Ceiling) -> float | None:
+        ours = medians.get((budget.case, budget.whose))
+        if ours is None or isinstance(budget, Ceiling):
+            return ours
+        theirs = medians.get((budget.case, budget.rival))
+        return None if theirs is None else theirs / ours
+
+    return [Verdict(budget, measured(budget)) for budget in budgets]
 
 
 def defeats(found: Iterable[Row], beside: Collection[str] = ()) -> list[Row]:

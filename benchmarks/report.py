@@ -82,13 +82,14 @@ class Report:
             )
         yield from ("", "## Budgets", "")
         yield from table(
-            ["case", "against", "at least", "measured", "verdict"],
-            "<<rr",
+            ["case", "of", "against", "wanted", "measured", "verdict"],
+            "<<<rr",
             [
                 [
                     verdict.budget.case,
-                    verdict.budget.rival,
-                    f"{verdict.budget.times:g} ×",
+                    verdict.budget.whose,
+                    verdict.budget.against,
+                    verdict.budget.wanted,
                     "–" if verdict.measured is None else f"{digits(verdict.measured)} ×",
                     str(verdict),
                 ]

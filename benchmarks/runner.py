@@ -97,11 +97,28 @@ def _cells(settings: Settings) -> Iterator[Cell]:
                 yield Cell(number, case, rival, outcome)
 
 
-def run_cell(order: Order, limit: float) -> Outcome:
-    """Run one cell in a new process; it and all that it started are gone afterwards."""
+@dataclass(frozen=True)
+class Ended:
+    """How a cell's process ended.
+
+    Attributes:
+        answer: what it left, if it got so far.
+        in_time: whether it ended by itself.
+        exitcode: its own; of no interest if it was killed.
+        last: the last line that it or its workers printed, as a list of one; else empty.
+    """
+
+    answer: str | None
+    in_time: bool
+    exitcode: int
+    last: list[str]
+
+
+def run_apart(module: str, order: str, limit: float) -> Ended:
+    """Run a cell's module in a new process; it and all that it started are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as directory:
         answer, output = Path(directory, "outcome"), Path(directory, "output")
-        command = [sys.executable, "-m", "benchmarks.cell", json.dumps(asdict(order)), str(answer)]
+        command = [sys.executable, "-m", module, order, str(answer)]
         with output.open("wb") as sink:
             process = subprocess.Popen(
                 command,
@@ -119,19 +136,33 @@ def run_cell(order: Order, limit: float) -> Outcome:
             # The process is not reaped yet: its group's number can not be anybody else's.
             os.killpg(process.pid, signal.SIGKILL)
             exitcode = process.wait()
-        outcome = (
-            Outcome.from_json(json.loads(answer.read_text()))
-            if answer.exists()
-            else Outcome(Status.FAILED)
+        return Ended(
+            answer.read_text() if answer.exists() else None,
+            ended,
+            exitcode,
+            output.read_text(errors="replace").strip().splitlines()[-1:],
         )
-        if not ended:
-            what = "its workers did not end" if answer.exists() else "no result"
-            return replace(outcome, status=Status.HUNG, reason=f"{what} within {limit:g} s; killed")
-        if exitcode and not outcome.reason:
-            last = output.read_text(errors="replace").strip().splitlines()[-1:]
-            reason = ": ".join([f"exit code {exitcode}", *last])
-            return replace(outcome, status=Status.FAILED, reason=reason)
-        return outcome
+
+
+def trouble(ended: Ended, limit: float) -> tuple[Status, str] | None:
+    """What is wrong with a cell's end, whatever it answered; None if nothing is."""
+    if not ended.in_time:
+        what = "no result" if ended.answer is None else "its workers did not end"
+        return Status.HUNG, f"{what} within {limit:g} s; killed"
+    if ended.exitcode:
+        return Status.FAILED, ": ".join([f"exit code {ended.exitcode}", *ended.last])
+    return None
+
+
+def run_cell(order: Order, limit: float) -> Outcome:
+    """Run one cell of a suite."""
+    ended = run_apart("benchmarks.cell", json.dumps(asdict(order)), limit)
+    answer = ended.answer
+    outcome = Outcome.from_json(json.loads(answer)) if answer else Outcome(Status.FAILED)
+    wrong = trouble(ended, limit)
+    if wrong and (wrong[0] is Status.HUNG or not outcome.reason):
+        return replace(outcome, status=wrong[0], reason=wrong[1])
+    return outcome
 
 
 def _has_ended(pid: int, timeout: float) -> bool:

@@ -15,11 +15,53 @@ OURSELVES = "procession"
 
 @dataclass(frozen=True)
 class Budget:
-    """How many times faster than a rival we want to be in a case."""
+    """How many times faster than a rival we want to be in a case.
+
+    Attributes:
+        whose: which way of our own is meant.
+    """
 
     case: str
     rival: str
     times: float
+    whose: str = OURSELVES
+
+    @property
+    def against(self) -> str:
+        """What we are compared with."""
+        return self.rival
+
+    @property
+    def wanted(self) -> str:
+        """For the report."""
+        return f"≥ {self.times:g} ×"
+
+    def holds(self, ratio: float) -> bool:
+        """Whether so many times as fast is enough."""
+        return ratio >= self.times
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The most that our own figure may be in a case whose figures are ratios themselves.
+
+    Attributes:
+        against: what the case's figures are ratios to.
+    """
+
+    case: str
+    against: str
+    most: float
+    whose: str = OURSELVES
+
+    @property
+    def wanted(self) -> str:
+        """For the report."""
+        return f"≤ {self.most:g} ×"
+
+    def holds(self, figure: float) -> bool:
+        """Whether the figure is low enough."""
+        return figure <= self.most
 
 
 @dataclass(frozen=True)
@@ -41,7 +83,7 @@ class Suite:
     title: str
     rivals: str
     cases: Mapping[str, Case]
-    budgets: tuple[Budget, ...]
+    budgets: tuple[Budget | Ceiling, ...]
     seconds: float
     beside: frozenset[str] = frozenset()
     workers: bool = False

@@ -38,13 +38,14 @@ def _lines(report: Report) -> Iterator[str]:
     yield from table(heads, "<" + "r" * (len(heads) - 1), lines)
     yield ""
     yield from table(
-        ["budget", "against", "at least", "measured", "verdict"],
-        "<<rr",
+        ["budget", "of", "against", "wanted", "measured", "verdict"],
+        "<<<rr",
         [
             [
                 suite.cases[verdict.budget.case].title,
-                titles.get(verdict.budget.rival, verdict.budget.rival),
-                f"{verdict.budget.times:g} ×",
+                titles.get(verdict.budget.whose, verdict.budget.whose),
+                titles.get(verdict.budget.against, verdict.budget.against),
+                verdict.budget.wanted,
                 "–" if verdict.measured is None else f"{digits(verdict.measured)} ×",
                 str(verdict),
             ]

@@ -8,6 +8,7 @@ from benchmarks.cases import (
     map,
     round_trip,
     round_trip_idle,
+    skew,
     submits,
 )
 from benchmarks.contract import Case
@@ -19,4 +20,5 @@ CASES: dict[str, Case] = {
     "map": map.CASE,
     "imap": imap.CASE,
     "imap_unordered": imap_unordered.CASE,
+    "skew": skew.CASE,
 }

@@ -9,7 +9,7 @@ from benchmarks.contract import MICROSECONDS, Case, NotOffered, Outcome, Rival, 
 from benchmarks.figures import Row, Spread, defeats, ratio, rows, verdicts
 from benchmarks.report import Report, digits, spread
 from benchmarks.runner import Cell, Settings
-from benchmarks.suite import Budget, load_suite
+from benchmarks.suite import Budget, Ceiling, load_suite
 
 SUITES = ("pools", "queues", "sync")
 
@@ -68,12 +68,14 @@ def test_what_went_wrong_is_remarked_once() -> None:
     assert found["procession"].remarks == ()
 
 
-def budget_rows(budgets: tuple[Budget, ...], times: float) -> list[Row]:
-    cells = [
-        measured(1, "procession", 1.0, case=case)
-        for case in dict.fromkeys(budget.case for budget in budgets)
-    ]
-    cells += [measured(1, each.rival, each.times * times, case=each.case) for each in budgets]
+def budget_rows(budgets: tuple[Budget | Ceiling, ...], times: float) -> list[Row]:
+    own = dict.fromkeys((each.case, each.whose) for each in budgets if isinstance(each, Budget))
+    cells = [measured(1, whose, 1.0, case=case) for case, whose in own]
+    for each in budgets:
+        if isinstance(each, Budget):
+            cells.append(measured(1, each.rival, each.times * times, case=each.case))
+        else:
+            cells.append(measured(1, each.whose, each.most / times, case=each.case))
     return rows(cells, {budget.case: 9 for budget in budgets})
 
 
@@ -90,13 +92,21 @@ def test_budgets_are_about_cases_and_rivals_that_there_are(name: str) -> None:
     suite = load_suite(name)
     assert suite.name == name
     assert {budget.case for budget in suite.budgets} <= set(suite.cases)
-    assert {budget.rival for budget in suite.budgets} <= set(suite.names()) - {"procession"}
+    rivals = {budget.rival for budget in suite.budgets if isinstance(budget, Budget)}
+    assert rivals <= set(suite.names()) - {"procession"}
+    assert {budget.whose for budget in suite.budgets} <= {"procession", *suite.beside}
     assert suite.beside <= set(suite.names())
 
 
 def test_a_budget_without_figures_is_not_measured() -> None:
     found = verdicts([], load_suite("pools").budgets)
     assert {str(verdict) for verdict in found} == {"not measured"}
+
+
+def test_a_budget_of_another_way_of_our_own_is_about_that_one() -> None:
+    cells = [measured(1, "procession", 1.0), measured(1, "other", 2.0), measured(1, "rival", 6.0)]
+    found = verdicts(rows(cells, {"map": 9}), [Budget("map", "rival", 3, whose="other")])
+    assert [(each.measured, str(each)) for each in found] == [(3.0, "holds")]
 
 
 def test_losing_cases_are_named() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,17 @@ def test_every_case_is_measured(rival: str) -> None:
         assert cell.outcome.seconds is not None
         assert cell.outcome.seconds > 0
         assert cell.outcome.n >= 1
+
+
+def test_the_floor_goes_there_and_back() -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    cells = run(settings("futex", cases=("round_trip", "round_trip_idle", "map")))
+    assert [cell.outcome.status for cell in cells] == [
+        Status.MEASURED,
+        Status.MEASURED,
+        Status.NOT_OFFERED,
+    ]
 
 
 def test_the_command_line_writes_tables_and_json(

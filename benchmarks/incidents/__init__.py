@@ -1,0 +1,4 @@
+"""What happens when something goes wrong, and what an idle pool costs.
+
+`python -m benchmarks.incidents` runs it: see ``benchmarks/README.md``.
+"""
