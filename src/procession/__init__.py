@@ -18,6 +18,8 @@ if sys.platform != "linux":
     )
 
 if TYPE_CHECKING:
+    from procession._worker.state import worker_id as worker_id
+    from procession._worker.state import worker_state as worker_state
     from procession.context import Array as Array
     from procession.context import Barrier as Barrier
     from procession.context import BaseContext as BaseContext
@@ -59,9 +61,11 @@ if TYPE_CHECKING:
     from procession.errors.pool import MaybeEncodingError as MaybeEncodingError
     from procession.errors.pool import PoolTerminated as PoolTerminated
     from procession.errors.pool import RemoteError as RemoteError
+    from procession.errors.pool import TaskTimeout as TaskTimeout
     from procession.errors.pool import WorkerDied as WorkerDied
     from procession.errors.sync import OwnerDied as OwnerDied
     from procession.errors.sync import ShutDown as ShutDown
+    from procession.futures import Executor as Executor
 
 __version__ = "0.1.0"
 
@@ -112,12 +116,18 @@ _HOMES = {
         "MaybeEncodingError",
         "PoolTerminated",
         "RemoteError",
+        "TaskTimeout",
         "WorkerDied",
+    ),
+    "procession._worker.state": (
+        "worker_id",
+        "worker_state",
     ),
     "procession.errors.sync": (
         "OwnerDied",
         "ShutDown",
     ),
+    "procession.futures": ("Executor",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -136,6 +146,7 @@ _SUBMODULES = {
     "context",
     "dummy",
     "errors",
+    "futures",
     "heap",
     "managers",
     "pool",

@@ -11,7 +11,7 @@ What contexts lack is the standard library's, from its own context of the same s
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
@@ -95,13 +95,7 @@ class BaseContext:
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
-        *,
-        env: Mapping[str, str | None] | None = None,
-        cwd: str | os.PathLike[str] | None = None,
-        nice: int | None = None,
-        cpus: Iterable[int] | str | None = None,
-        threads: int | str | None = None,
-        seed: int | None = None,
+        **words: Any,
     ) -> pool.Pool:
         """A pool of worker processes; see ``procession.pool.Pool``."""
         from procession.pool import Pool  # lazy: the pool door is heavy
@@ -112,12 +106,7 @@ class BaseContext:
             initargs,
             maxtasksperchild,
             context=self.get_context(),
-            env=env,
-            cwd=cwd,
-            nice=nice,
-            cpus=cpus,
-            threads=threads,
-            seed=seed,
+            **words,
         )
 
     def Lock(self) -> synchronize.Lock:
@@ -219,7 +208,15 @@ class BaseContext:
 
     def Manager(self) -> Any:
         """A manager of the standard library's that runs, in a process of this context's."""
+        from procession.pool import Pool  # lazy: the pool door is heavy
+
         manager = stdlib.borrow("managers").SyncManager(ctx=self.get_context())
+        # Its pools are ours: one that loses a worker loses one task.
+        registry = dict(manager._registry)
+        registry["Pool"] = (Pool, *registry["Pool"][1:])
+        made, _, *rest = registry["AsyncResult"]
+        registry["AsyncResult"] = (made, ("get", "ready", "successful", "wait"), *rest)
+        manager._registry = registry
         manager.start()
         return manager
 

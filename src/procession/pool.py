@@ -10,21 +10,26 @@ from __future__ import annotations
 import operator
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeGuard, Unpack
 
-from procession import errors
-from procession._codec import messages
+from procession._engine.checking import check_context, worker_count
 from procession._engine.engine import Engine
-from procession._engine.entries import Task
-from procession._engine.hiring import Terms
-from procession._engine.maps import MapJob
+from procession._engine.opening import agree_terms, split_words
+from procession._engine.options import PLAIN, Options, OptionWords
 from procession._engine.policy import PoolState
+from procession._engine.results import (
+    ApplyResult,
+    AsyncResult,
+    IMapIterator,
+    IMapUnorderedIterator,
+    MapResult,
+)
+from procession._engine.sources import Pulled, Sliced
 from procession._engine.streams import StreamJob
-from procession._launch import methods, preparation
+from procession._launch import preparation
 from procession._launch.cpus import cpu_count
-from procession._launch.surroundings import Surroundings
+from procession._launch.surroundings import whole
 from procession.errors.pool import MaybeEncodingError, RemoteTraceback
 from procession.pool_worker import launch_worker
 
@@ -36,110 +41,6 @@ __all__ = ["Pool"]
 _NO_KWDS: Mapping[str, Any] = {}
 
 
-class AsyncResult(Task):
-    """What ``apply_async`` returns: the outcome of one task, once there is one."""
-
-    __slots__ = ("_pool",)
-
-    def __init__(
-        self,
-        pool: Pool,
-        function: Callable[..., Any],
-        callback: Callable[[Any], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
-    ) -> None:
-        super().__init__(function, callback, error_callback)
-        self._pool: Pool | None = pool  # kept alive until the outcome is here
-
-    def ready(self) -> bool:
-        """Whether there is an outcome."""
-        return self._wait(0)
-
-    def successful(self) -> bool:
-        """Whether the outcome is a value. Raises ValueError if there is none yet."""
-        if not self.ready():
-            raise ValueError(f"{self!r} not ready")
-        return self.outcome()[0]
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait for the outcome, at most `timeout` seconds (None: without limit)."""
-        self._wait(timeout)
-
-    def get(self, timeout: float | None = None) -> Any:
-        """The value, or raises what the task raised.
-
-        Raises:
-            TimeoutError: no outcome within `timeout` seconds (None: without limit).
-            WorkerDied: the task's worker ended before it answered.
-            PoolTerminated: the pool was terminated first.
-        """
-        if self.answer is None and not self._wait(timeout):
-            raise errors.TimeoutError(f"no result within {timeout} seconds")
-        success, value = self.outcome()
-        self._pool = None
-        if success:
-            return value
-        raise value
-
-    def _wait(self, timeout: float | None) -> bool:
-        pool = self._pool
-        if self.answer is None and pool is not None:
-            return pool._engine.wait(self, timeout)
-        return True
-
-
-ApplyResult = AsyncResult
-
-
-class MapResult(AsyncResult):
-    """What ``map_async`` and ``starmap_async`` return: the outcome of all the items together."""
-
-    __slots__ = ("_job",)
-
-    def __init__(self, pool: Pool, job: MapJob) -> None:
-        super().__init__(pool, job.function)
-        self._job = job
-
-    def outcome(self) -> tuple[bool, Any]:
-        """``(True, list of values)`` or ``(False, exception)``; only when there is one."""
-        return self._job.outcome()
-
-    def _wait(self, timeout: float | None) -> bool:
-        return self._job.engine.wait(self._job, timeout)
-
-
-class IMapIterator(Iterator[Any]):
-    """What ``imap`` returns: the results one by one, in order."""
-
-    def __init__(self, pool: Pool, job: StreamJob) -> None:
-        self._pool = pool  # kept alive as long as there may be results
-        self._job = job
-
-    def __iter__(self) -> IMapIterator:
-        return self
-
-    def next(self, timeout: float | None = None) -> Any:
-        """The next result, or raises what that item raised; the iteration can go on after it.
-
-        Raises:
-            StopIteration: there are no more.
-            TimeoutError: none came within `timeout` seconds (None: without limit).
-        """
-        outcome = self._job.next(timeout)
-        if outcome is None:
-            raise errors.TimeoutError(f"no result within {timeout} seconds")
-        success, value = outcome
-        if success:
-            return value
-        raise value
-
-    __next__ = next
-
-
-class IMapUnorderedIterator(IMapIterator):
-    """What ``imap_unordered`` returns: the results one by one, as they come."""
-
-
 class Pool:
     """A pool of worker processes to which tasks are submitted.
 
@@ -149,19 +50,35 @@ class Pool:
         maxtasksperchild: after so many tasks (chunks count as one) a worker is replaced by a fresh
             one; None for never.
         context: a context object; its start method is used.
-        env: environment variables for the workers; None as a value removes one.
-        cwd: the folder they work in.
-        nice: by how much to raise their nice value.
-        cpus: the numbers of the CPUs they may run on, or "each" for one CPU each.
-        threads: how many threads BLAS and OpenMP may use in each, or "auto" for its share.
-        seed: makes each worker's ``random`` and ``numpy.random`` reproducible.
+        words: more about the workers, all of them optional:
+
+            - ``env``: environment variables for the workers; None as a value removes one.
+            - ``cwd``: the folder they work in.
+            - ``nice``: by how much to raise their nice value.
+            - ``cpus``: the numbers of the CPUs they may run on, or "each" for one CPU each.
+            - ``threads``: how many threads BLAS and OpenMP may use in each, or "auto" for its
+              share.
+            - ``seed``: makes each worker's ``random`` and ``numpy.random`` reproducible.
+            - ``finalizer``: called without arguments in each worker before it leaves in order.
+            - ``max_memory``: a worker that has grown by so many bytes is replaced.
+            - ``max_age``: likewise one that is so many seconds old.
+            - ``idle_timeout``: after so many seconds without work all workers but one leave; they
+              are back when there is work.
+            - ``output``: "tagged" has each line that is printed say by which worker and task.
+            - ``logs``: the level from which on log records of the workers reach the loggers here.
+
+            And defaults for all calls, by the names in ``Pool.options``.
 
     Raises:
-        ValueError: fewer than one process or task, or surroundings that can not be.
+        ValueError: fewer than one process or task, more than 4000 processes, or surroundings that
+            can not be.
         TypeError: an initializer that can not be called, or a wrong type.
         OSError: the system has no room for so many processes.
         RuntimeError: this process is a child that is just importing the program's main module.
     """
+
+    _whole: Pool | None = None  # of which this is a view
+    _options: Options = PLAIN
 
     def __init__(
         self,
@@ -170,35 +87,21 @@ class Pool:
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
         context: Any = None,
-        *,
-        env: Mapping[str, str | None] | None = None,
-        cwd: str | os.PathLike[str] | None = None,
-        nice: int | None = None,
-        cpus: Iterable[int] | str | None = None,
-        threads: int | str | None = None,
-        seed: int | None = None,
+        **words: Any,
     ) -> None:
-        if processes is None:
-            processes = cpu_count()
-        if processes < 1:
-            raise ValueError("Number of processes must be at least 1")
+        few = "Number of processes must be at least 1"
+        workers = cpu_count() if processes is None else worker_count("processes", processes, few)
+        check_context("context", context)
         if maxtasksperchild is not None and not _is_positive_int(maxtasksperchild):
             raise ValueError("maxtasksperchild must be a positive int or None")
-        if initializer is not None and not callable(initializer):
-            raise TypeError("initializer must be a callable")
         preparation.check_start()
-        method = methods.settle() if context is None else context.get_start_method()
-        terms = Terms(
-            initializer,
-            tuple(initargs),
-            maxtasksperchild,
-            Surroundings.checked(
-                env=env, cwd=cwd, nice=nice, cpus=cpus, threads=threads, seed=seed
-            ),
-            partial(launch_worker, method=method),
+        about_workers, options = split_words(words)
+        self._options = Options().changed(**options)
+        terms = agree_terms(
+            launch_worker, context, initializer, initargs, maxtasksperchild, **about_workers
         )
         self._ctx = context
-        self._engine = Engine(operator.index(processes))
+        self._engine = Engine(workers)
         self._engine.start(terms)
 
     # ---- one task
@@ -242,7 +145,7 @@ class Pool:
         The first exception that an item raises is raised here; all items are run, nevertheless.
         Items travel in chunks: of `chunksize`, or else of a size that follows the measured time.
         """
-        return self._map_now(messages.MAP, func, iterable, chunksize)
+        return self._map_now(self._options, func, iterable, chunksize)
 
     def starmap(
         self,
@@ -251,7 +154,7 @@ class Pool:
         chunksize: int | None = None,
     ) -> list[Any]:
         """Like ``map``, but each item is unpacked: ``func(*item)``."""
-        return self._map_now(messages.STARMAP, func, iterable, chunksize)
+        return self._map_now(self._starred(), func, iterable, chunksize)
 
     def map_async(
         self,
@@ -262,7 +165,7 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> MapResult:
         """Like ``map``, without waiting; callbacks as in ``apply_async``."""
-        return self._map_async(messages.MAP, func, iterable, chunksize, callback, error_callback)
+        return self._map_async(self._options, func, iterable, chunksize, callback, error_callback)
 
     def starmap_async(
         self,
@@ -273,22 +176,28 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> MapResult:
         """Like ``starmap``, without waiting; callbacks as in ``apply_async``."""
-        return self._map_async(
-            messages.STARMAP, func, iterable, chunksize, callback, error_callback
-        )
+        return self._map_async(self._starred(), func, iterable, chunksize, callback, error_callback)
 
     def _map_now(
-        self, kind: int, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None
+        self,
+        options: Options,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        chunksize: int | None,
     ) -> list[Any]:
         engine = self._engine
         self._check_running()
-        items, size = _sequence(iterable), _chunk_size(chunksize)
-        job = engine.map(kind, func, items, size, attended=True)
+        size = _chunk_size(chunksize)
+        source = Sliced(iterable) if _is_sliced(iterable) else Pulled(iterable)
+        job = engine.map(func, source, size, options, attended=True)
         try:
             engine.wait(job)
-        except BaseException:  # interrupted: nobody will ask for the rest
-            job.abandon()
+        except BaseException:  # interrupted, or the input failed: nobody will ask for the rest
+            job.cancel()
             raise
+        finally:
+            if job.bar is not None:
+                job.bar.close(False)  # which knows how it ended, or it ended by what is raised
         success, value = job.outcome()
         if success:
             values: list[Any] = value
@@ -297,7 +206,7 @@ class Pool:
 
     def _map_async(
         self,
-        kind: int,
+        options: Options,
         func: Callable[..., Any],
         iterable: Iterable[Any],
         chunksize: int | None,
@@ -306,10 +215,12 @@ class Pool:
     ) -> MapResult:
         self._check_running()
         _require_callable(callback, error_callback)
-        items, size = _sequence(iterable), _chunk_size(chunksize)
-        if items is iterable and isinstance(items, list):
-            items = items[:]  # the caller may change his while we are at it
-        job = self._engine.map(kind, func, items, size, callback, error_callback, attended=False)
+        size = _chunk_size(chunksize)
+        if not _is_sliced(iterable) or isinstance(iterable, list):
+            iterable = list(iterable)  # the caller may change his while we are at it
+        job = self._engine.map(
+            func, Sliced(iterable), size, options, callback, error_callback, attended=False
+        )
         return MapResult(self, job)
 
     # ---- many items, results one by one
@@ -318,21 +229,66 @@ class Pool:
         self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1
     ) -> IMapIterator:
         """The results one by one, in order. The input is pulled as they are consumed."""
-        return IMapIterator(self, self._stream(func, iterable, chunksize, ordered=True))
+        return IMapIterator(self, self._stream(func, iterable, chunksize, self._options))
 
     def imap_unordered(
         self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1
     ) -> IMapUnorderedIterator:
         """The results one by one, as they come. The input is pulled as they are consumed."""
-        return IMapUnorderedIterator(self, self._stream(func, iterable, chunksize, ordered=False))
+        options = self._options.changed(ordered=False)
+        return IMapUnorderedIterator(self, self._stream(func, iterable, chunksize, options))
+
+    def istarmap(
+        self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: int = 1
+    ) -> IMapIterator:
+        """Like ``imap``, but each item is unpacked: ``func(*item)``."""
+        return IMapIterator(self, self._stream(func, iterable, chunksize, self._starred()))
+
+    def istarmap_unordered(
+        self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: int = 1
+    ) -> IMapUnorderedIterator:
+        """Like ``imap_unordered``, but each item is unpacked: ``func(*item)``."""
+        options = self._starred().changed(ordered=False)
+        return IMapUnorderedIterator(self, self._stream(func, iterable, chunksize, options))
 
     def _stream(
-        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int, *, ordered: bool
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        chunksize: int,
+        options: Options,
     ) -> StreamJob:
         self._check_running()
         size = _chunk_size(operator.index(chunksize))
-        assert size is not None
-        return self._engine.stream(func, iterable, size, ordered=ordered)
+        return self._engine.stream(func, iterable, None if size == 1 else size, options)
+
+    def _starred(self) -> Options:
+        return self._options.changed(star=True)
+
+    # ---- how it works
+
+    def options(self, **changes: Unpack[OptionWords]) -> Self:
+        """The same pool with other options, for the calls that are made through what is returned.
+
+        It is a light view: same workers, same life. See ``Options`` for the words.
+
+        Raises:
+            TypeError: there is no such option.
+            ValueError: an option can not have that value.
+        """
+        view = object.__new__(type(self))
+        vars(view).update(vars(self), _options=self._options.changed(**changes), _whole=self)
+        return view
+
+    def resize(self, processes: int) -> None:
+        """Have so many workers from now on. Those that are too many leave behind their tasks.
+
+        Raises:
+            ValueError: fewer than one, or more than a pool can have; or the pool is not running.
+            TypeError: it is no whole number.
+        """
+        self._check_running()
+        self._engine.resize(whole("processes", processes))
 
     # ---- the end
 
@@ -367,7 +323,12 @@ class Pool:
 
     def __del__(self) -> None:
         engine: Engine | None = getattr(self, "_engine", None)
-        if engine is None or not engine.is_running() or engine.pid != os.getpid():
+        if (
+            self._whole is not None
+            or engine is None
+            or not engine.is_running()
+            or engine.pid != os.getpid()
+        ):
             return
         complaint = f"unclosed running multiprocessing pool {self!r}"  # as the stdlib words it
         try:
@@ -381,7 +342,8 @@ class Pool:
     def __repr__(self) -> str:
         kind, engine = type(self), self._engine
         name = f"{kind.__module__}.{kind.__qualname__}"
-        return f"<{name} state={_STATES[engine.state]} pool_size={engine.workers}>"
+        said = [f"<{name} state={_STATES[engine.state]} pool_size={engine.workers}"]
+        return " ".join(said + self._options.told()) + ">"
 
     def _check_running(self) -> None:
         if self._engine.state is not PoolState.RUNNING:
@@ -396,12 +358,9 @@ _STATES = {
 }
 
 
-def _sequence(iterable: Iterable[Any]) -> Sequence[Any]:
-    """The items as something that can be sliced without surprises."""
-    if type(iterable) in (list, tuple, range, bytes, str):
-        items: Sequence[Any] = iterable  # type: ignore[assignment]
-        return items
-    return list(iterable)
+def _is_sliced(iterable: Iterable[Any]) -> TypeGuard[Sequence[Any]]:
+    """Whether it can be sliced without surprises; anything else is pulled."""
+    return type(iterable) in (list, tuple, range, bytes, str)
 
 
 def _is_positive_int(value: object) -> bool:

@@ -55,17 +55,14 @@ class _PoolWorker(process.BaseProcess):
         process._children.discard(self)
 
 
-_WORKER_KINDS = {
-    "fork": "ForkPoolWorker",
-    "spawn": "SpawnPoolWorker",
-    "forkserver": "ForkServerPoolWorker",
-}
+_START_METHODS = {"fork": "Fork", "spawn": "Spawn", "forkserver": "ForkServer"}
 
 
 def launch_worker(
     entry: Callable[[], int],
     *,
     method: str = "fork",
+    kind: str = "PoolWorker",
     known: Callable[[methods.Child], object] | None = None,
     environment: Mapping[str, str | None] = process.NO_CHANGES,
     held_back: Collection[int] | None = None,
@@ -77,9 +74,9 @@ def launch_worker(
     imports anything, `held_back` are the signals held back meanwhile (see ``methods.Startable``).
 
     The worker counts as a child of this process: it has a number and a name (by the start method,
-    and the number), current_process() in it says so, and active_children() lists it here.
+    its `kind` and the number), current_process() in it says so, and active_children() lists it.
     """
     preparation.check_start()
     process._cleanup()
-    kind = _WORKER_KINDS.get(method, "PoolWorker")
+    kind = _START_METHODS.get(method, "") + kind
     return methods.launch(_PoolWorker(entry, kind, known, environment, held_back), method)

@@ -39,6 +39,32 @@ def test_objects_of_the_standard_library_work_in_our_processes() -> None:
     assert "MainProcess logged" in ended.stdout
 
 
+def test_executors_are_ours_however_they_are_imported() -> None:
+    ended = same("executors.py")
+    assert ended.returncode == 0
+    text = (
+        "import concurrent.futures as before, concurrent.futures.process as early\n"
+        "kept = before.ProcessPoolExecutor\n"
+        "from procession._cli import standin\n"
+        "standin.install()\n"
+        "from concurrent.futures import ProcessPoolExecutor as late\n"
+        "import procession\n"
+        "print(kept.__module__, issubclass(late, procession.Executor))\n"
+        "print(late is early.ProcessPoolExecutor is before.ProcessPoolExecutor)\n"
+        "print(issubclass(procession.WorkerDied, early.BrokenProcessPool))\n"
+    )
+    assert plain("-c", text).stdout == "concurrent.futures.process True\nTrue\nTrue\n"
+
+
+def test_workers_do_not_load_the_executor() -> None:
+    text = (
+        "import sys\nfrom procession._cli import standin\nstandin.install()\n"
+        "import procession.errors.pool, procession._worker.loop\n"
+        "print('procession.futures' in sys.modules, 'procession._engine' in sys.modules)\n"
+    )
+    assert plain("-c", text).stdout == "False False\n"
+
+
 def test_errors_of_the_standard_library_are_caught_by_our_names() -> None:
     ended = same("timeouts.py")
     assert ended.stdout == "caught True\n"

@@ -109,6 +109,6 @@ def test_other_commands_are_run_elsewhere() -> None:
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.fence.place)
 def test_programs_that_start_processes_are_guarded(program: Program) -> None:
     text = program.fence.text
-    starts = "Pool(" in text or "Process(" in text
+    starts = any(name in text for name in ("Pool(", "Process(", "Executor("))
     is_notebook = "# %%" in text
     assert not starts or is_notebook or 'if __name__ == "__main__":' in text

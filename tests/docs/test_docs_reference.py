@@ -12,22 +12,30 @@ from typing import Any, NamedTuple
 import pytest
 
 import procession
-from procession import connection, pool, queues, shared_memory, synchronize
+from procession import connection, futures, pool, queues, shared_memory, synchronize
+from procession._engine.opening import WorkerWords
+from procession._engine.options import NAMES, Options
 from tests.docs.pages import ROOT, prose
 
 PAGE = ROOT / "docs/reference.md"
 
 # Public, and described under the name of what it equals, or a class of results.
-ALIASES = {"ApplyResult", "IMapUnorderedIterator"}
+ALIASES = {"ApplyResult", "IMapUnorderedIterator", "ProcessPoolExecutor"}
 RESULTS: dict[str, type] = {
     "AsyncResult": pool.AsyncResult,
     "MapResult": pool.MapResult,
     "IMapIterator": pool.IMapIterator,
+    "Future": futures.Future,
 }
 # Here for the engine, or for `procession run`.
 INTERNAL = {
     "AsyncResult": {*dir(pool.AsyncResult.__base__)} - {*dir(object)},
     "MapResult": {*dir(pool.AsyncResult.__base__), "outcome"} - {*dir(object)},
+    "Future": {
+        *dir(futures.Future.__base__),
+        *("set_result", "set_exception", "set_running_or_notify_cancel"),
+    },
+    "TaskTimeout": {"locate"},
 }
 LENT = procession._BORROWED
 # What the package's functions of these names make.
@@ -43,6 +51,7 @@ ELSEWHERE: dict[str, Any] = {
 SAMPLES: dict[str, Exception] = {
     "OwnerDied": procession.OwnerDied("Lock"),
     "WorkerDied": procession.WorkerDied(1, -9, "f()", 0),
+    "TaskTimeout": procession.TaskTimeout(1.5, 1, "f()", 0),
     "RemoteError": procession.RemoteError("ValueError", "no", [], ""),
     "MaybeEncodingError": procession.MaybeEncodingError("no", "1"),
 }
@@ -77,6 +86,7 @@ ENTRIES = _entries()
 CLASSES: dict[str, type] = {
     "Process": procession.Process,
     "Pool": pool.Pool,
+    "Executor": futures.Executor,
     **RESULTS,
     **{name: made for name, made in MADE.items() if name not in ERRORS_OF_QUEUES},
     **{name: value for name, value in ELSEWHERE.items() if isinstance(value, type)},
@@ -103,7 +113,7 @@ def _public(owner: object) -> set[str]:
 
 def test_every_public_name_is_there_and_no_other() -> None:
     described = {*ENTRIES}
-    public = {*procession.__all__, *pool.__all__, *ELSEWHERE}
+    public = {*procession.__all__, *pool.__all__, *futures.__all__, *ELSEWHERE}
     public -= ALIASES | LENT | {"RemoteTraceback"}
     assert described == public
     text = PAGE.read_text()
@@ -147,7 +157,9 @@ def test_every_method_is_there_with_its_true_signature(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_attribute_of_an_error_is_there(name: str) -> None:
     error = SAMPLES[name]
-    assert {*ENTRIES[name].members} == _public(error) - _public(Exception())
+    assert {*ENTRIES[name].members} == _public(error) - _public(OSError()) - INTERNAL.get(
+        name, set()
+    )
 
 
 def test_errors_without_attributes_have_none() -> None:
@@ -164,11 +176,30 @@ def test_contexts_have_names_of_this_page_only(name: str) -> None:
 
 def test_a_context_has_all_functions() -> None:
     context = procession.get_context("fork")
-    functions = {
-        name for name, entry in ENTRIES.items() if entry.signature is not None
-    } - ELSEWHERE.keys()
-    # What only the default context has: there is nothing to choose from in another one.
-    assert functions - _public(context) == {"get_all_start_methods"}
+    functions = {name for name, entry in ENTRIES.items() if entry.signature is not None} - {
+        *ELSEWHERE,
+        "worker_id",
+        "worker_state",
+    }
+    # What only the default context has: there is nothing to choose from in another one. And an
+    # executor takes its context as an argument.
+    assert functions - _public(context) == {"get_all_start_methods", "Executor"}
+
+
+def _rows(section: str) -> dict[str, str]:
+    """The first two cells of a section's table."""
+    text = PAGE.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", text, re.MULTILINE))
+
+
+def test_every_option_of_a_call_is_there_with_its_default() -> None:
+    plain = Options()
+    defaults = {name: repr(getattr(plain, name)).replace("'", '"') for name in NAMES}
+    assert {name: cell.strip("`") for name, cell in _rows("Options").items()} == defaults
+
+
+def test_every_word_about_workers_is_there() -> None:
+    assert _rows("Words about workers").keys() == WorkerWords.__annotations__.keys()
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["locks", "--help"]])

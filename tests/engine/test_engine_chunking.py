@@ -1,4 +1,4 @@
-"""Sizes of chunks: all the input, evenly spread, in pieces that are worth a message."""
+"""Sizes of pieces: all the input, evenly spread, in pieces that are worth a message."""
 
 from __future__ import annotations
 
@@ -8,22 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procession._engine.chunking import LARGEST_GROWTH, SHARES, TARGET_NS, ChunkSizer
+from procession._engine.chunking import (
+    LARGEST,
+    LARGEST_GROWTH,
+    MAP_NS,
+    SHARES,
+    STREAM_NS,
+    ChunkSizer,
+)
 
 MICROSECOND = 1_000
 MILLISECOND = 1_000_000
+NO_BOUND = 1 << 24
 
 workers_ = st.integers(1, 64)
 totals = st.integers(1, 20_000)
 paces = st.lists(st.integers(0, 10**10), min_size=1, max_size=40)
+targets = st.sampled_from([MAP_NS, STREAM_NS])
 
 
-def _sizes(sizer: ChunkSizer, total: int, pace: float | None = None) -> list[int]:
+def _sizes(
+    sizer: ChunkSizer, workers: int, total: int, pace: float | None = None, room: int = NO_BOUND
+) -> list[int]:
     """The sizes for so many items that take so many nanoseconds each; None: unmeasured."""
     sizes: list[int] = []
     left = total
     while left:
-        size = sizer.next(left)
+        size = sizer.next(left, workers, room)
         assert 1 <= size <= left
         sizes.append(size)
         left -= size
@@ -32,87 +43,108 @@ def _sizes(sizer: ChunkSizer, total: int, pace: float | None = None) -> list[int
     return sizes
 
 
-@given(workers_, totals, paces)
-def test_chunks_cover_the_input_whatever_is_measured(
-    workers: int, total: int, times: list[int]
+@given(workers_, totals, paces, targets, st.none() | st.integers(1, 1000))
+def test_pieces_cover_the_input_whatever_is_measured(
+    workers: int, total: int, times: list[int], target: int, room: int | None
 ) -> None:
-    sizer = ChunkSizer(workers, None)
+    sizer = ChunkSizer(None, target)
     left, turn = total, 0
     while left:
-        size = sizer.next(left)
+        size = sizer.next(left, workers, room or NO_BOUND)
         assert 1 <= size <= max(1, left // (workers * SHARES))
+        assert size <= (room or NO_BOUND)
         left -= size
-        if turn % 3:  # answers come later, and not one for each chunk
+        if turn % 3:  # answers come later, and not one for each piece
             sizer.measured(size, times[turn % len(times)])
         turn += 1
     assert left == 0
 
 
-@given(workers_, totals, st.integers(1, 30_000), paces)
-def test_a_size_that_was_given_is_kept(
-    workers: int, total: int, fixed: int, times: list[int]
+@given(workers_, paces, targets, st.integers(1, NO_BOUND))
+def test_where_the_end_is_not_known_only_the_room_is_a_bound(
+    workers: int, times: list[int], target: int, room: int
 ) -> None:
-    sizer = ChunkSizer(workers, fixed)
+    sizer = ChunkSizer(None, target)
+    for time in times:
+        size = sizer.next(None, workers, room)
+        assert 1 <= size <= min(room, LARGEST)
+        sizer.measured(size, time)
+
+
+@given(workers_, totals, st.integers(1, 30_000), paces, targets)
+def test_a_size_that_was_given_is_kept(
+    workers: int, total: int, fixed: int, times: list[int], target: int
+) -> None:
+    sizer = ChunkSizer(fixed, target)
     for time in times:
         sizer.measured(fixed, time)
-    sizes = _sizes(sizer, total, times[0])
+    assert sizer.next(None, workers, NO_BOUND) == fixed
+    sizes = _sizes(sizer, workers, total, times[0])
     assert sizes[:-1] == [fixed] * (total // fixed if total % fixed else total // fixed - 1)
     assert sizes[-1] == (total % fixed or fixed)
 
 
-@given(workers_, totals)
-def test_without_a_measurement_items_go_one_by_one(workers: int, total: int) -> None:
-    assert set(_sizes(ChunkSizer(workers, None), total)) == {1}
+@given(workers_, totals, targets)
+def test_without_a_measurement_items_go_one_by_one(workers: int, total: int, target: int) -> None:
+    assert set(_sizes(ChunkSizer(None, target), workers, total)) == {1}
 
 
+@pytest.mark.parametrize("target", [MAP_NS, STREAM_NS])
 @pytest.mark.parametrize("pace", [1, MICROSECOND, 50 * MICROSECOND])
-def test_chunks_of_fast_items_grow_to_the_target(pace: int) -> None:
-    sizes = _sizes(ChunkSizer(2, None), 50_000_000 // pace, pace)
+def test_pieces_of_fast_items_grow_to_the_target(pace: int, target: int) -> None:
+    sizes = _sizes(ChunkSizer(None, target), 2, 50_000_000 // pace, pace)
     assert sizes[0] == 1
-    wanted = TARGET_NS // pace
+    wanted = min(target // pace, LARGEST)
     assert wanted // LARGEST_GROWTH < max(sizes) <= wanted
     for size, following in itertools.pairwise(sizes):
         assert following <= size * LARGEST_GROWTH
 
 
-def test_chunks_of_slow_items_stay_single() -> None:
-    assert set(_sizes(ChunkSizer(2, None), 100, TARGET_NS)) == {1}
-    assert set(_sizes(ChunkSizer(2, None), 100, 100 * TARGET_NS)) == {1}
+@pytest.mark.parametrize("target", [MAP_NS, STREAM_NS])
+@pytest.mark.parametrize("times", [1, 100])
+def test_pieces_of_slow_items_stay_single(target: int, times: int) -> None:
+    assert set(_sizes(ChunkSizer(None, target), 2, 100, times * target)) == {1}
 
 
-def test_a_slow_chunk_counts_at_once() -> None:
-    sizer = ChunkSizer(2, None)
+def test_no_piece_is_larger_than_there_is_room() -> None:
+    sizes = _sizes(ChunkSizer(None, MAP_NS), 2, 10_000, 1, room=7)
+    assert max(sizes) == 7
+
+
+def test_a_slow_piece_counts_at_once() -> None:
+    sizer = ChunkSizer(None, MAP_NS)
     for _ in range(6):
-        sizer.measured(sizer.next(10**9), MICROSECOND)
-    grown = sizer.next(10**9)
+        sizer.measured(sizer.next(10**9, 2, NO_BOUND), MICROSECOND)
+    grown = sizer.next(10**9, 2, NO_BOUND)
     assert grown > 100
     sizer.measured(grown, grown * MILLISECOND)
-    assert sizer.next(10**9) == TARGET_NS // MILLISECOND
+    assert sizer.next(10**9, 2, NO_BOUND) == MAP_NS // MILLISECOND
 
 
-def test_a_fast_chunk_counts_by_and_by() -> None:
-    sizer = ChunkSizer(2, None)
+def test_a_fast_piece_counts_by_and_by() -> None:
+    sizer = ChunkSizer(None, MAP_NS)
     sizer.measured(1, MILLISECOND)
-    sizes = [sizer.next(10**9)]
+    sizes = [sizer.next(10**9, 2, NO_BOUND)]
     for _ in range(6):
         sizer.measured(sizes[-1], sizes[-1] * 10 * MICROSECOND)
-        sizes.append(sizer.next(10**9))
+        sizes.append(sizer.next(10**9, 2, NO_BOUND))
     assert sizes == sorted(sizes)
-    assert sizes[1] < TARGET_NS // (10 * MICROSECOND)
+    assert sizes[1] < MAP_NS // (10 * MICROSECOND)
     assert sizes[-1] > sizes[1]
 
 
-@given(workers_, totals, st.integers(1, 10**7))
-def test_the_last_chunks_are_small(workers: int, total: int, pace: int) -> None:
+@given(workers_, totals, st.integers(1, 10**7), targets)
+def test_the_last_pieces_are_small(workers: int, total: int, pace: int, target: int) -> None:
     """However fast it goes, the workers end together: none begins a large piece at the end."""
-    sizer = ChunkSizer(workers, None)
+    sizer = ChunkSizer(None, target)
     left = total
-    for size in _sizes(sizer, total, pace):
+    for size in _sizes(sizer, workers, total, pace):
         assert size == 1 or size * workers * SHARES <= left
         left -= size
 
 
 def test_nothing_measured_is_no_division_by_zero() -> None:
-    sizer = ChunkSizer(1, None)
+    sizer = ChunkSizer(None, MAP_NS)
     sizer.measured(1, 0)
-    assert 1 <= sizer.next(1000) <= LARGEST_GROWTH
+    assert 1 <= sizer.next(1000, 1, NO_BOUND) <= LARGEST_GROWTH
+    assert sizer.ns_an_item > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from procession._engine.entries import Task
 from procession._engine.ledger import Ledger
 
 
@@ -35,3 +36,14 @@ def test_while_others_enter_theirs_nothing_counts_as_done() -> None:
     ledger = Ledger()
     ledger.open = Changing({7: None})
     assert ledger.oldest() == 0
+
+
+def test_the_earliest_and_the_latest_are_told_by_when_they_were_sent() -> None:
+    ledger = Ledger()
+    assert ledger.earliest() is None
+    assert ledger.latest() is None
+    first, second, third = (Task(abs) for _ in range(3))
+    ledger.open.update({2: first, 1: second, 3: third})
+    assert (ledger.earliest(), ledger.latest()) == (first, third)
+    del ledger.open[2]
+    assert ledger.earliest() is second

@@ -1,123 +1,83 @@
-"""What happens when a worker has ended: every case of the table."""
+"""What becomes of a task that failed: every case of the table."""
 
 from __future__ import annotations
 
 import itertools
+from typing import Literal, NamedTuple
 
 import pytest
 
-from procession._engine.policy import Held, Instruction, PoolState, WorkerEnded, decide
-
-FAIL, RESEND = Instruction.FAIL_TASK, Instruction.RESEND_TASK
-REPLACE, BREAK = Instruction.REPLACE_WORKER, Instruction.BREAK_POOL
-RUNNING, CLOSING = PoolState.RUNNING, PoolState.CLOSING
-BROKEN, TERMINATING = PoolState.BROKEN, PoolState.TERMINATING
-PATIENCE = 3
-
-# State, held, ready, tasks left, too many false starts: what is to be done.
-TABLE = {
-    (RUNNING, Held.NOTHING, True): (REPLACE,),
-    (RUNNING, Held.UNSTARTED, True): (RESEND, REPLACE),
-    (RUNNING, Held.STARTED, True): (FAIL, REPLACE),
-    (RUNNING, Held.NOTHING, False): (REPLACE,),
-    (RUNNING, Held.UNSTARTED, False): (RESEND, REPLACE),
-    (RUNNING, Held.STARTED, False): (FAIL, REPLACE),
-    (CLOSING, Held.NOTHING, True): (REPLACE,),
-    (CLOSING, Held.UNSTARTED, True): (RESEND, REPLACE),
-    (CLOSING, Held.STARTED, True): (FAIL, REPLACE),
-    (CLOSING, Held.NOTHING, False): (REPLACE,),
-    (CLOSING, Held.UNSTARTED, False): (RESEND, REPLACE),
-    (CLOSING, Held.STARTED, False): (FAIL, REPLACE),
-    (BROKEN, Held.NOTHING, True): (),
-    (BROKEN, Held.UNSTARTED, True): (FAIL,),
-    (BROKEN, Held.STARTED, True): (FAIL,),
-    (BROKEN, Held.NOTHING, False): (),
-    (BROKEN, Held.UNSTARTED, False): (FAIL,),
-    (BROKEN, Held.STARTED, False): (FAIL,),
-    (TERMINATING, Held.NOTHING, True): (),
-    (TERMINATING, Held.UNSTARTED, True): (),
-    (TERMINATING, Held.STARTED, True): (),
-    (TERMINATING, Held.NOTHING, False): (),
-    (TERMINATING, Held.UNSTARTED, False): (),
-    (TERMINATING, Held.STARTED, False): (),
-}
-
-EVERYTHING = [
-    (state, WorkerEnded(held, ready, tasks_left, false_starts))
-    for state, held, ready, tasks_left, false_starts in itertools.product(
-        PoolState, Held, (True, False), (True, False), range(PATIENCE + 3)
-    )
-]
+from procession._engine.policy import QUARANTINE, Failure, History, Verdict, after_failure
 
 
-def test_the_table_is_complete() -> None:
-    assert set(TABLE) == set(itertools.product(PoolState, Held, (True, False)))
+class Options(NamedTuple):
+    """What a task's options say about failures."""
+
+    retries: int = 0
+    on_death: Literal["fail", "retry", "break"] | None = None
 
 
-@pytest.mark.parametrize(("case", "instructions"), TABLE.items())
-def test_with_tasks_left_and_patience(
-    case: tuple[PoolState, Held, bool], instructions: tuple[Instruction, ...]
+NOT_DEATHS = [Failure.RAISED, Failure.TIMED_OUT]
+ON_DEATH: list[Literal["fail", "retry", "break"] | None] = [None, "fail", "retry", "break"]
+
+
+def verdicts(failure: Failure, options: Options, times: int) -> list[Verdict]:
+    """The verdicts for a task that always fails like this."""
+    deaths = int(failure is Failure.DIED)
+    return [
+        after_failure(failure, History(run, run * deaths), options).verdict
+        for run in range(1, times + 1)
+    ]
+
+
+@pytest.mark.parametrize("failure", NOT_DEATHS)
+@pytest.mark.parametrize("on_death", ON_DEATH)
+@pytest.mark.parametrize("retries", range(4))
+def test_what_is_no_death_is_retried_as_often_as_was_said(
+    failure: Failure, on_death: Literal["fail", "retry", "break"] | None, retries: int
 ) -> None:
-    state, held, ready = case
-    for false_starts in range(PATIENCE + 1):
-        ended = WorkerEnded(held, ready, tasks_left=True, false_starts=false_starts)
-        assert decide(state, ended, patience=PATIENCE) == instructions
+    expected = [Verdict.RETRY] * retries + [Verdict.FAIL]
+    assert verdicts(failure, Options(retries, on_death), retries + 1) == expected
 
 
-def test_a_running_pool_keeps_its_size_without_tasks_too() -> None:
-    for state, ended in EVERYTHING:
-        if state is RUNNING and (ended.ready or ended.false_starts <= PATIENCE):
-            assert decide(state, ended, patience=PATIENCE)[-1] is REPLACE
-
-
-@pytest.mark.parametrize("held", Held)
-@pytest.mark.parametrize("ready", [True, False])
-def test_nobody_is_hired_for_nothing_while_closing(held: Held, ready: bool) -> None:
-    ended = WorkerEnded(held, ready, tasks_left=False, false_starts=0)
-    assert decide(CLOSING, ended, patience=PATIENCE) == TABLE[CLOSING, held, ready][:-1]
-
-
-@pytest.mark.parametrize("state", [RUNNING, CLOSING])
-@pytest.mark.parametrize("held", Held)
-@pytest.mark.parametrize("tasks_left", [True, False])
-def test_one_false_start_too_many_breaks_the_pool(
-    state: PoolState, held: Held, tasks_left: bool
+@pytest.mark.parametrize("on_death", [None, "retry"])
+@pytest.mark.parametrize("retries", range(1, 6))
+def test_a_death_is_retried_as_often_as_was_said(
+    on_death: Literal["retry"] | None, retries: int
 ) -> None:
-    ended = WorkerEnded(held, False, tasks_left, PATIENCE + 1)
-    assert decide(state, ended, patience=PATIENCE) == (*TABLE[state, held, False][:-1], BREAK)
+    expected = [Verdict.RETRY] * retries + [Verdict.FAIL]
+    assert verdicts(Failure.DIED, Options(retries, on_death), retries + 1) == expected
 
 
-def test_without_patience_the_first_false_start_breaks_it() -> None:
-    ended = WorkerEnded(Held.NOTHING, ready=False, tasks_left=False, false_starts=1)
-    assert decide(RUNNING, ended, patience=0) == (BREAK,)
+def test_a_death_fails_the_task_unless_something_else_was_asked_for() -> None:
+    assert verdicts(Failure.DIED, Options(), 1) == [Verdict.FAIL]
+    assert verdicts(Failure.DIED, Options(5, "fail"), 1) == [Verdict.FAIL]
+    assert verdicts(Failure.DIED, Options(5, "break"), 1) == [Verdict.BREAK]
 
 
-def test_the_end_of_a_ready_worker_never_breaks_it() -> None:
-    for state, ended in EVERYTHING:
-        if ended.ready:
-            assert BREAK not in decide(state, ended, patience=PATIENCE)
+def test_deaths_without_a_number_of_retries_end_in_quarantine() -> None:
+    options = Options(0, "retry")
+    expected = [Verdict.RETRY] * (QUARANTINE - 1) + [Verdict.FAIL]
+    assert verdicts(Failure.DIED, options, QUARANTINE) == expected
+    ruling = after_failure(Failure.DIED, History(QUARANTINE, QUARANTINE), options)
+    assert ruling == (Verdict.FAIL, True)
 
 
-def test_a_task_is_failed_or_sent_again_and_a_started_one_never_runs_twice() -> None:
-    for state, ended in EVERYTHING:
-        instructions = decide(state, ended, patience=PATIENCE)
-        about_the_task = [one for one in instructions if one in (FAIL, RESEND)]
-        if ended.held is Held.NOTHING or state is TERMINATING:
-            assert about_the_task == []
-        else:
-            assert len(about_the_task) == 1
-        if ended.held is Held.STARTED:
-            assert RESEND not in instructions
+@pytest.mark.parametrize("failure", Failure)
+@pytest.mark.parametrize("on_death", ON_DEATH)
+def test_every_task_ends(
+    failure: Failure, on_death: Literal["fail", "retry", "break"] | None
+) -> None:
+    for retries in range(4):
+        assert Verdict.RETRY not in verdicts(failure, Options(retries, on_death), 99)[retries + 3 :]
 
 
-def test_a_worker_is_replaced_or_the_pool_broken_not_both() -> None:
-    for state, ended in EVERYTHING:
-        instructions = decide(state, ended, patience=PATIENCE)
-        assert not {REPLACE, BREAK} <= set(instructions)
-        assert len(instructions) == len(set(instructions))
-
-
-def test_whoever_has_tasks_left_and_is_not_broken_has_somebody_to_do_them() -> None:
-    for state, ended in EVERYTHING:
-        if state in (RUNNING, CLOSING) and ended.tasks_left:
-            assert {REPLACE, BREAK} & set(decide(state, ended, patience=PATIENCE))
+def test_only_who_killed_often_and_is_given_up_is_quarantined() -> None:
+    for failure, runs, deaths, retries, on_death in itertools.product(
+        Failure, range(1, 6), range(6), range(4), ON_DEATH
+    ):
+        ruling = after_failure(failure, History(runs, deaths), Options(retries, on_death))
+        if ruling.quarantined:
+            assert ruling.verdict is Verdict.FAIL
+            assert failure is Failure.DIED
+            assert deaths >= QUARANTINE

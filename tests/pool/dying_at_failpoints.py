@@ -86,8 +86,8 @@ def main(folder: str, workers: int, kind: str, at_least: int) -> None:
         number += 1
         starts, runs = f"{folder}/starts-{number}", f"{folder}/runs-{number}"
         pool = Pool(workers, arm, (starts, number))
-        outcomes = serve(pool, kind, runs)
         crew = [worker.child for worker in pool._engine.supervisor._crew]
+        outcomes = serve(pool, kind, runs)
         channel = pool._engine.channel.validate()
         pool.close()
         pool.join()
@@ -96,7 +96,7 @@ def main(folder: str, workers: int, kind: str, at_least: int) -> None:
             "number": number,
             "outcomes": outcomes,
             "runs": lines(runs),
-            "died": bool(killed) or len(lines(starts)) > workers,
+            "died": bool(killed) or "died" in outcomes or len(lines(starts)) > workers,
             "channel": channel,
             "arena": _core.validate(),
             "blocks": _core.arena_statistics()["blocks"],

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from procession.futures import Executor
 from procession.pool import Pool
 from tests.pool.gates import error_of
 
@@ -53,6 +54,68 @@ def test_no_pool_is_made_of_such_arguments(
 ) -> None:
     with pytest.raises(error):
         mp.Pool(**{"processes": 2, **arguments})
+
+
+DOORS: list[tuple[type[Any], str, str]] = [
+    (Pool, "processes", "context"),
+    (Executor, "max_workers", "mp_context"),
+]
+
+
+@pytest.mark.parametrize(("door", "count", "context"), DOORS)
+def test_a_number_of_workers_that_can_not_be(door: type[Any], count: str, context: str) -> None:
+    for value in ("2", True, 2.5, [2]):
+        with pytest.raises(TypeError, match=f"{count} must be a whole number, not"):
+            door(value)
+    for value in (4001, 10**6, 10**30):
+        with pytest.raises(ValueError, match=f"{count} must be at most 4000, not {value}"):
+            door(value)
+
+
+@pytest.mark.parametrize(("door", "count", "context"), DOORS)
+def test_a_name_is_no_context(door: type[Any], count: str, context: str) -> None:
+    with pytest.raises(TypeError, match=rf"^{context} must be .* get_context\('spawn'\)$"):
+        door(1, **{context: "spawn"})
+    with pytest.raises(TypeError, match=f"^{context} must be .* what get_context"):
+        door(1, **{context: 7})
+
+
+@pytest.mark.parametrize("door", [Pool, Executor])
+@pytest.mark.parametrize("value", ["1G", 1.5, True])
+def test_a_limit_of_memory_that_is_no_number(door: type[Any], value: Any) -> None:
+    with pytest.raises(TypeError, match="max_memory must be a whole number of bytes or None"):
+        door(1, max_memory=value)
+
+
+@pytest.mark.parametrize("size", [2.5, True, "a", None])
+def test_a_size_that_is_no_number(pool: Pool, size: Any) -> None:
+    with pytest.raises(TypeError, match="processes must be a whole number, not"):
+        pool.resize(size)
+    _goes_on(pool)
+
+
+@pytest.mark.parametrize("timeout", ["1", [1], 1j, object()])
+def test_a_timeout_that_is_no_number(pool: Pool, timeout: Any) -> None:
+    result = pool.apply_async(_square, (2,))
+    for call in (result.get, result.wait, pool.imap(_square, [1]).next):
+        with pytest.raises(TypeError, match="timeout must be a number of seconds or None"):
+            call(timeout)
+    assert result.get(True) == 4
+    with pytest.raises(TypeError, match="timeout"):
+        result.get(timeout)
+    _goes_on(pool)
+
+
+def test_a_timeout_of_a_future_that_is_no_number() -> None:
+    timeout: Any = "1"
+    with Executor(1) as executor:
+        future = executor.submit(_square, 2)
+        for call in (future.result, future.exception):
+            with pytest.raises(TypeError, match="timeout must be a number of seconds or None"):
+                call(timeout)
+        with pytest.raises(TypeError, match="timeout must be a number"):
+            executor.map(_square, [1], timeout=timeout)
+        assert future.result() == 4
 
 
 def test_initargs_have_to_be_iterable() -> None:

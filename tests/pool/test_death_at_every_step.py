@@ -54,7 +54,7 @@ def _check(report: dict[str, Any], lost: int) -> None:
 
 
 @pytest.mark.watchdog(180)
-@pytest.mark.parametrize(("kind", "lost"), [("apply", 1), ("imap", 1), ("chunks", 2)])
+@pytest.mark.parametrize(("kind", "lost"), [("apply", 1), ("imap", 1), ("chunks", 1)])
 def test_the_only_worker_dies(
     failpoint_environment: dict[str, str], tmp_path: Path, kind: str, lost: int
 ) -> None:

@@ -50,6 +50,13 @@ def _raise_custom(code: int) -> None:
     raise Custom(code, where="there")
 
 
+def _nest(depth: int) -> list[Any]:
+    nested: list[Any] = []
+    for _ in range(depth):
+        nested = [nested]
+    return nested
+
+
 def _raise_unpicklable(_: int = 0) -> None:
     error = Unpicklable("held fast")
     error.add_note("a note")
@@ -121,6 +128,15 @@ def test_an_exception_with_a_constructor_of_its_own(pool: Pool, call: Callable[.
     assert (caught.value.code, caught.value.where) == (7, "there")
     assert str(caught.value) == "code 7 there"
     assert isinstance(caught.value.__cause__, RemoteTraceback)
+
+
+@each_call
+def test_a_result_that_is_nested_too_deeply(pool: Pool, call: Callable[..., Any]) -> None:
+    with pytest.raises(MaybeEncodingError) as caught:
+        call(pool, _nest, 200_000)
+    assert caught.value.value == "<list object, whose repr() raised RecursionError>"
+    assert "RecursionError" in caught.value.exc
+    assert pool.apply(abs, (-1,)) == 1
 
 
 @each_call

@@ -10,14 +10,18 @@ from typing import Any
 import pytest
 
 import procession
-from procession._engine.streams import BYTES_AHEAD, FIRST_PIECES_A_WORKER, PIECES_A_WORKER
+from procession._engine.streams import (
+    BYTES_AHEAD,
+    FIRST_ITEMS_A_WORKER,
+    TINY_ITEMS_A_WORKER,
+)
 from procession.pool import IMapIterator, IMapUnorderedIterator, Pool
 from tests.pool.gates import Gate, Log
 
 BOTH = pytest.mark.parametrize("method", ["imap", "imap_unordered"])
 WORKERS = 2  # of the pools that the fixtures make
-AT_FIRST = WORKERS * FIRST_PIECES_A_WORKER
-AT_MOST = WORKERS * PIECES_A_WORKER
+AT_FIRST = WORKERS * FIRST_ITEMS_A_WORKER
+AT_MOST = WORKERS * TINY_ITEMS_A_WORKER
 
 
 def _square(x: int) -> int:
@@ -285,13 +289,20 @@ def test_nothing_is_pulled_while_nothing_is_consumed(pool: Pool) -> None:
     assert endless.pulled == pulled
 
 
-def test_large_arguments_bound_the_look_ahead(pool: Pool) -> None:
+def _length_behind(x: tuple[Gate, bytes]) -> int:
+    gate, data = x
+    gate.pass_through()
+    return len(data)
+
+
+def test_large_arguments_bound_the_look_ahead(gate: Gate, pool: Pool) -> None:
     size = BYTES_AHEAD // 4
-    endless = Counted(lambda _: bytes(size))
-    results = pool.imap(len, endless)
-    for consumed in range(12):
-        assert endless.pulled - consumed <= 2 * WORKERS + 1
-        assert next(results) == size
+    endless = Counted(lambda _: (gate, bytes(size)))
+    results = pool.imap(_length_behind, endless)
+    # Those that are answered take no room any more; none is.
+    assert endless.pulled <= 2 * WORKERS + 1
+    gate.open(1000)
+    assert [next(results) for _ in range(12)] == [size] * 12
 
 
 def test_large_results_bound_the_look_ahead(pool: Pool) -> None:

@@ -205,7 +205,7 @@ def test_a_worker_that_can_not_be_replaced_at_once_is_tried_again(
         return launch(*args, **kwargs)
 
     monkeypatch.setattr("procession.pool.launch_worker", launch_sometimes)
-    monkeypatch.setattr("procession._engine.supervisor.RETRY", 0.001)
+    monkeypatch.setattr("procession._engine.foreman.RETRY", 1_000_000)
     with Pool(2, maxtasksperchild=1) as pool:
         failures_left = 3
         assert pool.map(_square, range(10), 1) == [x * x for x in range(10)]
@@ -223,7 +223,7 @@ def test_workers_that_can_not_be_replaced_break_the_pool(monkeypatch: pytest.Mon
         return launch(*args, **kwargs)
 
     monkeypatch.setattr("procession.pool.launch_worker", launch_if_room)
-    monkeypatch.setattr("procession._engine.supervisor.RETRY", 0.001)
+    monkeypatch.setattr("procession._engine.foreman.RETRY", 1_000_000)
     pool = Pool(1, maxtasksperchild=1)
     is_full = True
     results = [pool.apply_async(_square, (x,)) for x in range(3)]

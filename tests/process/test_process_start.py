@@ -339,3 +339,16 @@ def test_a_worker_that_is_given_up_is_reaped_by_a_later_start() -> None:
         os.waitpid(worker.pid, os.WNOHANG)
     for fd in (own, gate, open_gate):
         os.close(fd)
+
+
+def test_who_closes_reaps_what_another_thread_has_only_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = launch_worker(lambda: 3)
+    assert select.select([worker.sentinel], [], [], LIMIT)[0]
+    with monkeypatch.context() as patched:  # that thread is stopped between the two
+        patched.setattr(handle, "_take_status", lambda _: False)
+        assert worker.poll() == 3
+    worker.close()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(worker.pid, os.WNOHANG)

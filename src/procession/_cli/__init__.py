@@ -5,6 +5,7 @@
 ``run``         runs a script, a module or a text as ``__main__``, as the interpreter would
 ``standin``     the import hook: our package wherever a program says ``multiprocessing``
 ``ours``        what procession has
+``executors``   our executor where a program says ``ProcessPoolExecutor``
 ``original``    the standard library's multiprocessing, kept under ``procession._stdlib``
 ``agree``       makes that one and ours agree: on processes, start methods, what ends when
 ``explain``     keeps account of what a program used, and whose it was
@@ -21,5 +22,6 @@ The way of a name that the program asks for::
 
 Who sees which package: the program, the libraries it uses, and the standard library's modules in
 general see ours. ``concurrent.futures.process`` and the standard library's multiprocessing itself
-are built on the latter's private parts, so they keep to that.
+are built on the latter's private parts, so they keep to that; only the executor is taken out of
+the former, and ours is found there.
 """

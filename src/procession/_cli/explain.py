@@ -17,7 +17,7 @@ from procession._launch import exits
 
 _LAST = -(2**31)  # after everything else that is to happen at exit
 
-_BETWEEN = ("importlib", "procession._cli", "procession.context")
+_BETWEEN = ("importlib", "concurrent.futures", "procession._cli", "procession.context")
 
 
 class Account:

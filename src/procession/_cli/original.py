@@ -21,7 +21,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
-from procession._cli import agree, ours
+from procession._cli import agree, executors, ours
 
 PUBLIC = "multiprocessing"
 NAME = "procession._stdlib"
@@ -29,9 +29,7 @@ FOLDER = os.path.join(os.path.dirname(os.__file__), PUBLIC)
 
 # Outside of the package, who relies on its private parts.
 _INSIDERS = {
-    "concurrent.futures.process": os.path.join(
-        os.path.dirname(FOLDER), "concurrent", "futures", "process.py"
-    )
+    executors.MODULE: os.path.join(os.path.dirname(FOLDER), "concurrent", "futures", "process.py")
 }
 
 
@@ -86,6 +84,8 @@ class _InsiderLoader(SourceFileLoader):
         # An import statement calls the __import__ of its module's builtins.
         vars(module)["__builtins__"] = {**vars(builtins), "__import__": _import}
         super().exec_module(module)
+        if self.name == executors.MODULE:
+            executors.put_ours_into(module)
 
 
 class _Loader(SourceFileLoader):

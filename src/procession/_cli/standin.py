@@ -5,6 +5,8 @@ A finder, asked before all others, answers for ``multiprocessing`` and everythin
 - The package, and each submodule that procession has too, are stand-ins: modules that have what
   procession has, and where procession lacks a name, the standard library's.
 - Any other submodule is the standard library's own, the very module, so that programs may patch it.
+
+Likewise ``ProcessPoolExecutor`` of ``concurrent.futures`` is ours (see ``executors``).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from procession import context
-from procession._cli import agree, explain, original, ours
+from procession._cli import agree, executors, explain, original, ours
 from procession._launch import preparation, stdlib
 
 _PUBLIC = original.PUBLIC
@@ -41,6 +43,8 @@ def install(account: explain.Account | None = None) -> None:
     sys.meta_path.insert(0, _Finder())
     stdlib.borrow_from(original.load)
     context._notice = _note_borrowed
+    executors.notice = _note_executor
+    executors.put_ours()
     preparation.also_prepare(install)
 
 
@@ -141,6 +145,10 @@ class _TheirsLoader:
 def _note_borrowed(borrower: context.BaseContext, name: str) -> None:
     """A context of ours gave what the standard library's has."""
     _note(f"{type(borrower).__name__}.{name}", is_ours=False, caller=sys._getframe(1))
+
+
+def _note_executor(name: str, caller: FrameType) -> None:
+    _note(name, is_ours=True, caller=caller)
 
 
 def _note(name: str, *, is_ours: bool, caller: FrameType) -> bool:

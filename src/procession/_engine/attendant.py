@@ -12,14 +12,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from procession._engine.records import handle_record
+
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
     from procession._engine.entries import Record
 
 _T = TypeVar("_T")
 
-Arrival = tuple[Any, int, Any, int]
-"""A record, the kind of its answer, the payload, nanoseconds."""
+Arrival = tuple[Any, int, Any, int, int, int]
+"""A record, the kind of its answer, the payload, nanoseconds, the items answered."""
 
 FULL_RING_STEP = 0.001  # seconds until a full task ring is tried again
 STEP = 1.0  # seconds after which it looks around in any case
@@ -32,7 +34,8 @@ class Calling(Protocol):
         """Run the callback, then be answered."""
 
     def skip_callback(self, engine: Engine) -> None:
-        """Be answered without: the pool was terminated."""
+        """Be answered without: the pool was terminated. Under the engine's lock; what has to be
+        called back even so goes to ``call_back_late``."""
 
 
 class Attendant:
@@ -43,10 +46,13 @@ class Attendant:
         self._awaited: Attendant | Record = self  # what it is woken by, in the channel
         self._engine = engine
         self._callbacks: deque[Calling] = deque()
+        self._late: deque[Calling] = deque()  # due, although the pool was terminated
         self._by_value: deque[Arrival] = deque()
+        self._records: deque[bytes] = deque()  # of the logging module
         # Begun; more than one if a callback waits for another.
         self._calling_back: list[Calling] = []
         self._sending: list[Arrival] = []
+        self._handling: list[bytes] = []
         self._last_sent: Arrival | None = None
         # Locked: nothing happened. No Event: a signal handler must be able to ring while the
         # thread that it interrupts is at that, too.
@@ -55,16 +61,28 @@ class Attendant:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._claim: dict[None, object] = {}  # of the one thread that serves
+        self._aside: list[threading.Thread] = []  # those that served, and are in a callback still
 
     # ---- called by any thread, also under the engine's lock
 
     def call(self) -> None:
         """Have it look around: there may be something to feed or to wait for."""
         if not self._claim and not self._stopping:
-            # Perhaps more than one is started; the first takes the post, the others go.
-            threading.Thread(target=self._run, name="procession-attendant", daemon=True).start()
+            self._start()
         self._ring()
         self._engine.channel.wake(self._awaited)
+
+    def _start(self) -> None:
+        # Perhaps more than one is started; the first takes the post, the others go.
+        threading.Thread(target=self.run, name="procession-attendant", daemon=True).start()
+
+    def step_aside(self) -> None:
+        """Called in a callback that has just asked for another one, and may wait for that: the
+        thread gives up its post, and goes when the callback is over. Elsewhere nothing happens."""
+        if self.is_current and self._calling_back:
+            self._aside.append(threading.current_thread())
+            self._claim.clear()
+            self._start()
 
     def _ring(self) -> None:
         with contextlib.suppress(RuntimeError):  # it was rung already
@@ -74,13 +92,24 @@ class Attendant:
         """Have a callback run. Told twice, it runs once: it is answered behind it."""
         self._callbacks.append(calling)
         if self._stopping:
-            self._skip_callbacks()
+            calling.skip_callback(self._engine)
         else:
             self.call()
+
+    def call_back_late(self, calling: Calling) -> None:
+        """Have a callback run that is owed even by a pool that was terminated."""
+        self._late.append(calling)
+        if not self._claim:
+            self._start()
 
     def send_by_value(self, arrival: Arrival) -> None:
         """Have a record sent again, with its function or arguments by value; once only."""
         self._by_value.append(arrival)
+        self.call()
+
+    def handle_record(self, payload: bytes) -> None:
+        """Have what a worker logged handled here. Told twice, it is handled twice."""
+        self._records.append(payload)
         self.call()
 
     def stop(self) -> list[Record]:
@@ -101,14 +130,15 @@ class Attendant:
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for its end, unless called by itself."""
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
+        for thread in [*self._aside, self._thread]:
+            if thread is not None and thread is not threading.current_thread():
+                thread.join(timeout)
 
     @property
     def is_current(self) -> bool:
         """Whether this is its thread: a callback, or something else of the user's that it runs."""
-        return self._thread is threading.current_thread()
+        thread = threading.current_thread()
+        return self._thread is thread and thread not in self._aside
 
     @property
     def is_unused(self) -> bool:
@@ -118,13 +148,14 @@ class Attendant:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is due or being done."""
-        due = self._callbacks or self._by_value
-        return not due and not self._calling_back and not self._sending
+        due = self._callbacks or self._by_value or self._records
+        return not due and not self._calling_back and not self._sending and not self._handling
 
     # ---- the thread
 
     def serve(self) -> None:
         """Do what is due. Its own thread's, also from within a callback that waits."""
+        self._work_off(self._records, self._handling, handle_record)
         self._work_off(self._by_value, self._sending, self._send_by_value)
         self._work_off(self._callbacks, self._calling_back, self._call_back)
 
@@ -134,23 +165,34 @@ class Attendant:
     def _send_by_value(self, arrival: Arrival) -> None:
         if arrival is not self._last_sent:
             self._last_sent = arrival
-            self._engine.send_by_value(*arrival[:3])
+            self._engine.sender.send_by_value(*arrival[:3])
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Serve to the end, in this thread; nothing, if another one does so already."""
         me = object()
         if self._claim.setdefault(None, me) is not me:
             return
         self._thread = threading.current_thread()
-        while not self._stopping:
+        while not self._stopping and self.is_current:
             try:
                 self._serve_and_wait()
             except BaseException:
                 _report()
                 self._bell.acquire(timeout=FULL_RING_STEP)
+        if not self.is_current:
+            self._aside.remove(threading.current_thread())
+            return
+        while self._claim.setdefault(None, me) is me:
+            self._work_off(self._late, self._calling_back, self._call_back)
+            self._claim.clear()  # who is late from here on has another thread started
+            if not self._late:
+                return
 
     def _serve_and_wait(self) -> None:
         engine = self._engine
         self.serve()
+        if not self.is_current:
+            return
         if engine.finish_closing() or not engine.is_unattended:
             self._bell.acquire(timeout=STEP)
         else:
@@ -160,7 +202,7 @@ class Attendant:
             self._awaited = self
 
     def _work_off(self, due: deque[_T], doing: list[_T], do: Callable[[_T], object]) -> None:
-        while due and not self._stopping:
+        while due and (not self._stopping or due is self._late) and self.is_current:
             one = due[0]
             doing.append(one)  # before it leaves the queue: it is never in neither
             due.popleft()
@@ -168,7 +210,7 @@ class Attendant:
                 do(one)
             except BaseException:
                 _report()
-            doing.pop()
+            doing.remove(one)
 
 
 def _report() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures.process import BrokenProcessPool
+
 from procession._codec.exceptions import decode_exception
 from procession._engine.policy import PoolState
-from procession.errors.pool import InitializerFailed, PoolTerminated
+from procession.errors.pool import InitializerFailed, PoolTerminated, WorkerDied
 
 Cause = BaseException | bytes | None
 """Why a pool is broken: an exception, perhaps still encoded."""
@@ -14,6 +16,13 @@ def end_error(state: PoolState, cause: Cause) -> Exception:
     """The error, one for each task. Runs no code of the user's: see ``completed``."""
     if state is not PoolState.BROKEN:
         return PoolTerminated("the pool was terminated before this task was answered")
+    if isinstance(cause, WorkerDied):
+        broken = BrokenProcessPool(
+            "a task has killed its worker, and the pool was asked to break then "
+            '(on_death="break"); the cause says which task'
+        )
+        broken.__cause__ = cause
+        return broken
     error = InitializerFailed(
         "the pool can not start its workers: the initializer raised, or they end before they "
         "are ready"

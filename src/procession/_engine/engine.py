@@ -6,25 +6,21 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any, NoReturn
 
 from procession import _core
 from procession._codec import messages
-from procession._codec.functions import CARRIED
-from procession._codec.objects import dumps, dumps_by_value, loads_items
+from procession._codec.functions import CARRIED, Sent
+from procession._codec.objects import dumps
 from procession._core import Channel
 from procession._engine.attendant import FULL_RING_STEP, STEP, Attendant
 from procession._engine.copies import disable_copies, refuse_copy
-from procession._engine.crew import Crew
+from procession._engine.crew import Crew, seats_for
 from procession._engine.ending import Cause, completed, end_error
 from procession._engine.entries import (
-    DEATH,
-    FAILURE,
     Answer,
-    Death,
-    HeldRecord,
     Record,
     Task,
 )
@@ -33,16 +29,28 @@ from procession._engine.hiring import Terms
 from procession._engine.holding import let_go
 from procession._engine.ledger import Ledger
 from procession._engine.maps import MapJob
-from procession._engine.policy import Held, PoolState
+from procession._engine.options import Options
+from procession._engine.policy import Ended, Held, PoolState
+from procession._engine.preparing import prepare
 from procession._engine.publishing import Publisher
+from procession._engine.sending import Sender
+from procession._engine.settling import Settler
+from procession._engine.sharing import Sharing
+from procession._engine.sources import Pulled, Source
 from procession._engine.streams import StreamJob
-from procession._engine.supervisor import PATIENCE, Supervisor
+from procession._engine.supervisor import Supervisor
 from procession._launch import cpus, exits, streams
+from procession._worker.diary import Diary
 
 RING_BYTES = 1 << 20
 """Of each ring: room for some ten thousand small tasks or results."""
 
+_RUNNING: PoolState = PoolState.RUNNING  # to look a member up in its class costs a tenth of a task
 EXIT_PRIORITY = 15  # pools end before other exit functions, as in the standard library
+
+
+Seat = tuple[int, int, int, int, int, int, int]
+"""Seat, task, items begun, end, items done, nanoseconds of the claim and of the item's begin."""
 
 
 class Engine:
@@ -60,10 +68,25 @@ class Engine:
         self.lock = threading.RLock()
         self.ledger = Ledger()
         self.open = self.ledger.open
-        self.arrivals: deque[tuple[Any, int, Any, int]] = deque()
-        self.feeder = Feeder(self.send)
+        self.arrivals: deque[tuple[Any, int, Any, int, int, int]] = deque()
+        self.sender = Sender(self)
+        self.settler = Settler(self)
+        self.sharing = Sharing(self)
+        self.feeder = Feeder(self.sender.send)
+        self.send = self.sender.send
+        self.send_again = self.sender.send_again
+        self.send_first = self.sender.send_first
+        self.payload_of = self.sender.payload_of
+        self.free_payload = self.sender.free_payload
         self.streams: set[StreamJob] = set()
         self.with_callbacks: set[Task | MapJob] = set()
+        self.bytes_under_way = 0  # of tasks whose options bound them
+        self.is_shrunk = False
+        """Whether workers were let go because there was nothing to do."""
+
+        self.counts_tasks = False
+        """Whether workers are replaced after so many tasks: then nothing is joined into one."""
+
         self._finished = False
         self._exit: exits.ExitHandle | None = None
 
@@ -80,13 +103,17 @@ class Engine:
         mask = frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         streams.occupy()  # the numbers of closed ones are not for us
         bell = os.eventfd(0)
+        diary = Diary()
         try:
             # A core is spare for the waiting thread while fewer tasks run than there are cores.
-            self.channel = Channel(workers, RING_BYTES, RING_BYTES, cpus.cpu_count(), bell)
-            crew = Crew(workers, terms.starter(self.channel, workers, mask))
+            capacity = seats_for(workers)
+            self.channel = Channel(capacity, RING_BYTES, RING_BYTES, cpus.cpu_count(), bell)
+            self.counts_tasks = terms.max_tasks is not None
+            start = terms.starter(self.channel, diary, lambda: self.workers, mask)
+            crew = Crew(self.channel, capacity, start)
             self.functions = Publisher(self.channel, self.ledger)
             self.attendant = Attendant(self)
-            self.supervisor = Supervisor(self, crew, bell, patience=max(PATIENCE, 2 * workers))
+            self.supervisor = Supervisor(self, crew, bell, terms, diary)
             supervisor = self.supervisor
             self.state = PoolState.RUNNING
             self._exit = exits.register_exit(self.terminate, priority=EXIT_PRIORITY)
@@ -104,6 +131,7 @@ class Engine:
             self.state = PoolState.TERMINATING
             if supervisor is None:
                 os.close(bell)
+                diary.close()
             else:
                 supervisor.run()  # in this thread, unless its own has begun
                 supervisor.wake()
@@ -119,10 +147,10 @@ class Engine:
             InitializerFailed: it never was able to.
             Exception: whatever pickling raises.
         """
-        if self.state is not PoolState.RUNNING:
+        if self.state is not _RUNNING:
             self.refuse()
         function = task.function
-        sent = self.functions.find(function) or self.functions.publish(function)
+        sent = self.functions.find(function) or self._publish(function)
         if sent is not None:
             task.kind = messages.CALL
             task.sent = sent
@@ -133,11 +161,14 @@ class Engine:
             payload = dumps((function, args, kwds))
         task.payload = payload
         task.number = number = self.ledger.next_number()
+        if not task.options.is_plain:
+            prepare(self, task)
         called_back = task.attend
         if called_back:
             self.with_callbacks.add(task)
         if len(payload) <= _core.INLINE_LIMIT:
             went = self.channel.submit(task, self.open, number, task.kind, *sent, payload)
+            task.position = went
         else:
             task.attend = True
             went = self.send(task)
@@ -146,32 +177,45 @@ class Engine:
                 self.feeder.records.append(task)
         if called_back or not went:
             self.attendant.call()
-        if not self.is_running():
+            self.attendant.step_aside()
+        if self.is_shrunk:
+            self.supervisor.work_came()
+        if self.state is not _RUNNING:
             self._look_after_latecomers()
+
+    def _publish(self, function: Callable[..., Any]) -> Sent | None:
+        try:
+            return self.functions.publish(function)
+        except ValueError:
+            if self._finished:  # the pool ended while we were at it
+                self.refuse()
+            raise
 
     def map(
         self,
-        kind: int,
         function: Callable[..., Any],
-        items: Sequence[Any],
+        source: Source,
         chunk_size: int | None,
+        options: Options,
         callback: Callable[[list[Any]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         *,
         attended: bool,
     ) -> MapJob:
         """Begin a map call; see ``MapJob``. ``attended``: the caller is going to wait for it."""
-        if self.state is not PoolState.RUNNING:
+        if self.state is not _RUNNING:
             self.refuse()
-        job = MapJob(self, kind, function, items, chunk_size, callback, error_callback)
+        job = MapJob(self, function, source, chunk_size, options, callback, error_callback)
+        job.show()
         if job.answer is None:  # like the standard library, no callback where there are no items
             if job.has_callback:
                 self.with_callbacks.add(job)
             self.feeder.jobs[job] = None
             try:
+                self._job_begins(options)
                 self.feeder.feed_jobs()
             except BaseException:
-                job.abandon()
+                job.cancel()
                 raise
             if not attended and (job.has_callback or not job.all_sent):
                 self.attendant.call()
@@ -180,25 +224,65 @@ class Engine:
         return job
 
     def stream(
-        self, function: Callable[..., Any], items: Iterable[Any], chunk_size: int, *, ordered: bool
+        self,
+        function: Callable[..., Any],
+        items: Iterable[Any],
+        chunk_size: int | None,
+        options: Options,
     ) -> StreamJob:
         """Begin an imap call; see ``StreamJob``."""
-        if self.state is not PoolState.RUNNING:
+        if self.state is not _RUNNING:
             self.refuse()
-        job = StreamJob(self, function, items, chunk_size, ordered)
+        source = Pulled(items, whole=chunk_size is not None)
+        job = StreamJob(self, function, source, chunk_size, options)
+        job.show()
         self.streams.add(job)
         try:
-            job.pull()
+            self._job_begins(options)
+            job.feed()
         except BaseException:
-            self.streams.discard(job)
+            job.close()
             raise
         if not self.is_running():
             self._look_after_latecomers()
         return job
 
+    def _job_begins(self, options: Options) -> None:
+        """A call is in our books now; who looks there before goes to rest, and has to be told."""
+        if options.timeout is not None:
+            self.supervisor.watch(options.timeout)
+        if self.is_shrunk:
+            self.supervisor.work_came()
+
+    def seats(self) -> list[Seat]:
+        """What the workers hold now; none once the pool has ended."""
+        with self.lock:
+            return [] if self._finished else self.channel.seats()
+
+    def is_at_work(self, record: Record) -> bool:
+        """Whether a worker is at it now."""
+        return any(number == record.number for _, number, *_ in self.seats())
+
+    def cancel(self, task: Task) -> bool:
+        """Cancel a task, also one that runs: its worker is killed. False if it is answered."""
+        refuse_copy(self)
+        with self.lock:
+            return self.settler.cancel(task)
+
+    def cancel_waiting(self) -> None:
+        """Cancel all that was submitted and is not started."""
+        with self.lock:
+            self.settler.cancel_waiting()
+
+    def resize(self, workers: int) -> None:
+        """Have so many workers from now on."""
+        refuse_copy(self)
+        with self.lock:
+            self.supervisor.resize(workers)
+
     def is_running(self) -> bool:
         """Whether it takes more work; any thread may change that at any time."""
-        return self.state is PoolState.RUNNING
+        return self.state is _RUNNING
 
     def refuse(self) -> NoReturn:
         """Raise what a pool that takes no more work says."""
@@ -206,71 +290,6 @@ class Engine:
         if self.state is PoolState.BROKEN:
             raise completed(self.end_error())
         raise ValueError("Pool not running")
-
-    def send(self, record: Record) -> bool:
-        """Put a record into the ring; False if there is no room."""
-        # The answer to a large one is waited with until its block is known: under the lock.
-        with self.lock:
-            if self._finished:
-                return False
-            sent, number, kind = record.sent, record.number, record.kind
-            # No call between the question and the sending, so no interrupt: it is sent once.
-            if record.block is None and not self.channel.submit(
-                record, self.open, number, kind, sent.number, sent.code, record.payload
-            ):
-                return False
-            if record.block:
-                record.payload = b""  # the block has it
-        return True
-
-    def send_by_value(self, record: Record, kind: int, error: bytes) -> None:
-        """The workers do not know its function by name, or what its arguments are made of (`kind`
-        says which). Runs code of the user's."""
-        try:
-            if kind == messages.BY_VALUE:
-                record.sent = self.functions.publish(record.function, by_value=True) or record.sent
-            elif not self._arguments_by_value(record):
-                with self.lock:
-                    record.arrive(self, messages.ERROR, error, 0)
-                return
-        except Exception as failure:
-            with self.lock:
-                record.arrive(self, FAILURE, failure, 0)
-            return
-        self.send_again(HeldRecord(Held.UNSTARTED, record))
-
-    def _arguments_by_value(self, record: Record) -> bool:
-        """Pickle them once more, with what they are made of; False if that was done already."""
-        payload = self.channel.fetch(record.block) if record.block else record.payload
-        if b"cloudpickle" in payload:
-            return False
-        by_value = dumps_by_value(loads_items(payload))
-        with self.lock:
-            self.free_payload(record)
-            record.payload = by_value
-        return True
-
-    def send_again(self, held: HeldRecord) -> None:
-        """Send a record once more that was certainly not run, before all others."""
-        record = held.record
-        assert record is not None
-        with self.lock:
-            if record.block:
-                record.payload = self.channel.fetch(record.block)
-                self.free_payload(record)
-            record.block = None
-            self.feeder.records.appendleft(record)
-            self.feeder.feed_records()
-            if self.feeder.records:
-                self.attendant.call()
-
-    def free_payload(self, record: Record) -> None:
-        """A record is answered: its large arguments are not needed any more."""
-        # No call before it is taken out of the record, so no interrupt: it is freed once.
-        block = record.block
-        if block:
-            record.block = 0
-            self.channel.free(block)
 
     # ---- collecting
 
@@ -285,13 +304,17 @@ class Engine:
                     arrival = arrivals[0]
                 except IndexError:  # no more: a signal handler may come in here, and do it all
                     break
-                entry, kind, payload, last = arrival
+                entry, kind, payload, last, first, end = arrival
                 if kind in (messages.BY_VALUE, messages.ARGUMENTS_BY_VALUE):
                     self.attendant.send_by_value(arrival)
                 elif entry is not None:
-                    entry.arrive(self, kind, payload, last)
+                    entry.arrive(self, kind, payload, last, first, end)
                 elif kind == messages.READY:
                     self.supervisor.worker_is_ready(last)
+                elif kind == messages.RETIRING:
+                    self.supervisor.worker_retires(last)
+                elif kind == messages.LOG_RECORD:
+                    self.attendant.handle_record(payload)
                 else:
                     self.supervisor.initializer_failed(payload)
                 if arrivals and arrivals[0] is arrival:
@@ -337,19 +360,10 @@ class Engine:
             if isinstance(entry, MapJob):
                 entry.absorb()
             if self._finished:
-                self._fail_latecomer(entry)
+                self.settler.fail_latecomer(entry)
             if deadline is not None:
                 left = max(0.0, deadline - monotonic())
         return True
-
-    def _fail_latecomer(self, entry: Task | MapJob) -> None:
-        """It came so late that not even the end of the pool saw it."""
-        with self.lock:
-            self.fail_all()
-            if isinstance(entry, MapJob):
-                entry.abandon(self.end_error())
-            elif entry.answer is None:
-                entry.answer = (FAILURE, self.end_error(), 0)
 
     # ---- the end
 
@@ -362,11 +376,16 @@ class Engine:
             self.state = PoolState.CLOSING
         self._look_after_latecomers()
 
-    def terminate(self, *, wait: bool = True) -> None:
-        """End the workers now; what has no answer fails with ``PoolTerminated``."""
+    def terminate(self, *, wait: bool = True, at_once: bool = False) -> None:
+        """End the workers now; what has no answer fails with ``PoolTerminated``.
+
+        With `at_once` they are killed, else they are asked first.
+        """
         if os.getpid() != self.pid:
             return
         self.state = PoolState.TERMINATING
+        if at_once:
+            self.supervisor.hurry()
         self.supervisor.wake()
         if wait:
             with let_go(self.lock):
@@ -406,7 +425,7 @@ class Engine:
             return False
         for job in list(self.streams):
             job.lift_limit()
-            job.pull()
+            job.feed()
         if not self.is_idle:
             return False
         self.channel.close()
@@ -437,43 +456,25 @@ class Engine:
 
     # ---- for the supervisor
 
-    def bury(self, seat: int) -> HeldRecord:
-        """Settle a dead worker's seat; what it held, taken out of the ledger. Under the lock."""
-        remains = self.channel.bury(seat)
-        if remains is None:
-            return HeldRecord(Held.NOTHING)
-        number, started, item = remains
-        record = self.open.pop(number, None)
-        if record is None:  # answered before it died
-            return HeldRecord(Held.NOTHING)
-        return HeldRecord(Held.STARTED if started else Held.UNSTARTED, record, item)
+    def bury(self, seat: int, ended: Ended) -> Held:
+        """Settle a dead worker's seat, and the task that it held. Under the lock."""
+        return self.settler.bury(seat, ended)
 
-    def fail_held(self, held: HeldRecord, pid: int, exitcode: int | None) -> None:
-        """Its worker died at it. Under the lock."""
-        assert held.record is not None
-        self._answer(held.record, (DEATH, Death(pid, exitcode, held.item), 0))
+    def options_of(self, number: int) -> Options | None:
+        """The options of a task that has no answer yet."""
+        record = self.open.get(number)
+        return None if record is None else record.options
 
     def fail_all(self) -> None:
         """The pool is terminating or broken: whatever has no answer gets an error."""
-        with self.lock:
-            self.collect()
-            records = [*self.attendant.stop(), *self.open.values(), *self.feeder.records]
-            for record in records:
-                self._answer(record, (FAILURE, self.end_error(), 0))
-                self.open.pop(record.number, None)
-            self.feeder.records.clear()
-            for job in list(self.feeder.jobs):
-                job.abandon(self.end_error())
-            for stream in list(self.streams):
-                stream.abandon(self.end_error())
-            self.feeder.jobs.clear()
-            self.streams.clear()
+        self.settler.fail_all()
 
     def end_error(self) -> Exception:
         """What those get whose task can not be run any more."""
         return end_error(self.state, self._broken_by)
 
-    def _answer(self, record: Record, answer: Answer) -> None:
+    def answer(self, record: Record, answer: Answer) -> None:
+        """Answer a record that left the ledger without its worker's answer. Under the lock."""
         if record.attend is not False:
             record.arrive(self, *answer)
         else:

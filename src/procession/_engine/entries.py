@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from procession._codec import messages
@@ -11,9 +12,10 @@ from procession._codec.exceptions import decode_exception
 from procession._codec.functions import Sent
 from procession._codec.objects import loads, short_repr
 from procession._engine.ending import completed
+from procession._engine.options import PLAIN, Options
 from procession._engine.outline import outline_call
-from procession._engine.policy import Held
-from procession.errors.pool import WorkerDied
+from procession._engine.policy import Ended, Failure, Fate, Held
+from procession.errors.pool import TaskTimeout, WorkerDied
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
@@ -21,17 +23,31 @@ if TYPE_CHECKING:
 # Kinds of answers that the engine gives itself.
 FAILURE: Final = -1  # the payload is the exception
 DEATH: Final = -2  # the payload is a Death
+CANCELLED: Final = -3
+
+_VALUE: Final = messages.VALUE
 
 Answer = tuple[int, Any, int]
 """Kind, payload, nanoseconds of a worker's time."""
 
 
 class Death(NamedTuple):
-    """The end of a worker under a task: its pid, its exit code, the item it was at."""
+    """The end of a worker under a task.
 
-    pid: int
-    exitcode: int | None
+    Attributes:
+        item: the item of the payload that it was at.
+        runs: how often the task, or the item, was run in vain; this one included.
+        quarantined: it is not run again because it has killed too many workers.
+        timeout: the seconds that it had, if it was killed for being late.
+        breaks: whether the pool is broken by it.
+    """
+
+    ended: Ended
     item: int
+    runs: int = 1
+    quarantined: bool = False
+    timeout: float | None = None
+    breaks: bool = False
 
 
 def function_name(function: Any) -> str:
@@ -43,24 +59,64 @@ def decode(
     kind: int,
     payload: Any,
     describe: Callable[[int], tuple[str, int | None]],
-    loads: Callable[[Any], Any] = loads,
+    timeout: float | None = None,
 ) -> tuple[bool, Any]:
     """``(True, value)`` or ``(False, exception)``.
 
-    Runs code of the user's (unpickling). ``describe`` names the call for a ``WorkerDied``;
-    ``loads`` is ``loads_items`` for a chunk's answer.
+    Runs code of the user's (unpickling). ``describe`` names the call for a ``WorkerDied``, and
+    ``timeout`` is what a task had that was stopped.
     """
     if kind == messages.VALUE:
         try:
             return True, loads(payload)
         except Exception as error:
-            error.add_note("(the task's result was pickled, but can not be unpickled here)")
-            return False, error
+            return False, noted(error)
     if kind == FAILURE:
         return False, completed(payload)
     if kind == DEATH:
-        return False, WorkerDied(payload.pid, payload.exitcode, *describe(payload.item))
-    return False, decode_exception(payload)
+        return False, death_error(payload, *describe(payload.item))
+    if kind == CANCELLED:
+        return False, CancelledError()
+    return False, raised(payload, describe, 0, timeout)
+
+
+def raised(
+    payload: Any,
+    describe: Callable[[int], tuple[str, int | None]],
+    item: int,
+    timeout: float | None,
+) -> BaseException:
+    """What a task raised; a ``TaskTimeout`` is told where it was raised."""
+    error = decode_exception(payload)
+    if type(error) is TaskTimeout:
+        error.locate(timeout, *describe(item))
+    return error
+
+
+def noted(error: Exception) -> Exception:
+    """The error of a result that does not load here, with a note that says so."""
+    error.add_note("(the task's result was pickled, but can not be unpickled here)")
+    return error
+
+
+def death_error(death: Death, task: str, item: int | None) -> Exception:
+    """What a death is reported as."""
+    ended = death.ended
+    if death.timeout is not None:
+        return TaskTimeout(death.timeout, pid=ended.pid, task=task, item=item, output=ended.output)
+    error = WorkerDied(
+        ended.pid,
+        ended.exitcode,
+        task,
+        item,
+        cause=ended.cause,
+        output=ended.output,
+        stack=ended.stack,
+        attempts=death.runs,
+        quarantined=death.quarantined,
+    )
+    error.broke_pool = death.breaks
+    return error
 
 
 class Record:
@@ -69,26 +125,48 @@ class Record:
     Attributes:
         number: its place in the ledger.
         kind, sent, payload: what the worker gets; kept until it is answered, to be sent again.
+        first, end: the range of items of the payload that is to be run.
+        is_wanted: whether somebody may still ask for its outcome.
         block: None until it is sent; then the block of a large payload, or 0.
+        position: where it was last put into the task ring, as the channel told; not set before.
         attend: True if its answer is to be handed to ``arrive``. Else the core sets ``answer``;
             and if this is a deque, it puts the record there.
         answer: its answer; None before.
     """
 
-    __slots__ = ("answer", "attend", "block", "function", "kind", "number", "payload", "sent")
+    __slots__ = (
+        "answer",
+        "attend",
+        "block",
+        "function",
+        "kind",
+        "number",
+        "options",
+        "payload",
+        "position",
+        "sent",
+    )
+
+    first = 0
+    end = 1
+    is_wanted = True
 
     function: Callable[..., Any]
     number: int
     kind: int
     sent: Sent
     payload: bytes
+    options: Options
     block: int | None
+    position: int
     attend: bool | deque[Any]
     answer: Any
 
-    def arrive(self, engine: Engine, kind: int, payload: Any, taken: int) -> None:
-        """Its answer is here; perhaps told twice. Under the engine's lock; no code of the
-        user's may run in here."""
+    def arrive(
+        self, engine: Engine, kind: int, payload: Any, taken: int, first: int = 0, end: int = 0
+    ) -> None:
+        """Its answer is here, or a part of it; perhaps told twice. Under the engine's lock; no
+        code of the user's may run in here."""
         raise NotImplementedError
 
     def describe(self, item: int) -> tuple[str, int | None]:
@@ -123,11 +201,13 @@ class Task(Record):
         function: Callable[..., Any],
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
+        options: Options = PLAIN,
     ) -> None:
         self.answer = None
         self._decoded = None
         self.block = None
         self.function = function
+        self.options = options
         self.callback = callback
         self.error_callback = error_callback
         self.attend = callback is not None or error_callback is not None
@@ -144,21 +224,42 @@ class Task(Record):
         if decoded is None:
             assert answer is not None
             kind, payload, _ = answer
-            self._decoded = decoded = decode(kind, payload, self.describe)
+            if kind == _VALUE:  # the hot path
+                try:
+                    decoded = True, loads(payload)
+                except Exception as error:
+                    decoded = False, noted(error)
+            else:
+                decoded = decode(kind, payload, self.describe, self.options.timeout)
+            self._decoded = decoded
             self.answer = (kind, None, 0)  # the decoded value is enough to keep
             self.payload = b""
         return decoded
 
-    def arrive(self, engine: Engine, kind: int, payload: Any, taken: int) -> None:
+    def arrive(
+        self, engine: Engine, kind: int, payload: Any, taken: int, first: int = 0, end: int = 0
+    ) -> None:
         """Be answered; callbacks come first, so who waits for the task waits for them, too."""
         if self.answer is not None:
             return
+        if self.has_callback and getattr(self, "_arrived", None) is not None:
+            engine.attendant.call_back(self)  # it may not have been told
+            return
+        if not self.options.is_plain:
+            if kind == messages.ERROR and engine.settler.is_tried_again(
+                self, 0, Failure.RAISED, payload
+            ):
+                return
+            engine.settler.forget(self)
+            if self.options.max_bytes is not None:
+                engine.bytes_under_way -= len(engine.payload_of(self))
         engine.free_payload(self)
         if self.has_callback:
             self._arrived = (kind, payload, taken)
             engine.attendant.call_back(self)
         else:
             self.answer = (kind, payload, taken)
+            engine.with_callbacks.discard(self)
             engine.channel.wake(self)
 
     def call_back(self, engine: Engine) -> None:
@@ -167,7 +268,7 @@ class Task(Record):
             return
         kind, payload, _ = self._arrived
         try:
-            success, value = decode(kind, payload, self.describe)
+            success, value = decode(kind, payload, self.describe, self.options.timeout)
         except BaseException as error:  # unpickling exits: nobody else is here to get that
             success, value = False, error
         self._decoded = success, value
@@ -190,4 +291,10 @@ class Task(Record):
 
     def describe(self, item: int) -> tuple[str, int | None]:
         """``f(1, x=2)``, shortened."""
-        return outline_call(function_name(self.function), self.payload), None
+        name = self.options.name or function_name(self.function)
+        return outline_call(name, self.payload), None
+
+
+def failure_of(fate: Fate) -> Failure:
+    """How a task has failed whose worker had this fate."""
+    return Failure.TIMED_OUT if fate is Fate.TIMED_OUT else Failure.DIED

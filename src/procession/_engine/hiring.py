@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from procession._core import Channel
 from procession._launch import learning, parcel
 from procession._launch.methods import Child
 from procession._launch.surroundings import Surroundings
+from procession._worker import diary as diaries
+from procession._worker.diary import Diary
 from procession._worker.loop import Seat, attach, work
 
 
@@ -29,41 +31,67 @@ class Launch(Protocol):
     ) -> object: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Terms:
     """The same for all workers of a pool.
 
     Attributes:
         initializer, initargs: called once in each of them.
+        finalizer: called without arguments in each, before it leaves in order.
         max_tasks: after so many tasks a worker is replaced; None for never.
+        max_memory: likewise when it has grown by so many bytes since it was ready.
+        max_age: likewise after so many seconds.
+        idle_timeout: with nothing to do for so many seconds, all workers but one leave; they are
+            hired again when there is work. None for never.
+        output: whether each line that they print says who printed it ("tagged").
+        logs: the level from which on their log records reach the parent's loggers; None: none do.
         surroundings: in which they run.
         launch: starts a worker process that runs the given function.
     """
 
-    initializer: Callable[..., object] | None
-    initargs: tuple[Any, ...]
-    max_tasks: int | None
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[Any, ...] = ()
+    finalizer: Callable[[], object] | None = None
+    max_tasks: int | None = None
+    max_memory: int | None = None
+    max_age: float | None = None
+    idle_timeout: float | None = None
+    output: Literal["plain", "tagged"] = "plain"
+    logs: int | None = None
     surroundings: Surroundings
     launch: Launch
 
     def starter(
-        self, channel: Channel, workers: int, mask: frozenset[int]
+        self, channel: Channel, diary: Diary, workers: Callable[[], int], mask: frozenset[int]
     ) -> Callable[[int, Callable[[Child], object]], object]:
-        """What starts a worker for a seat, of `workers`; in the worker, `mask` is in force."""
+        """What starts a worker for a seat.
+
+        Args:
+            channel, diary: of the pool.
+            workers: says how many are wanted now.
+            mask: of signals; in force in the worker.
+        """
         generations: Counter[int] = Counter()
 
         def start(seat: int, known: Callable[[Child], object]) -> None:
+            share = workers()
+            settle = partial(self.surroundings.apply, seat, share, generation=generations[seat])
             about = Seat(
-                channel,
-                seat,
-                self.initializer,
-                self.initargs,
-                self.max_tasks,
-                mask,
-                partial(self.surroundings.apply, seat, workers, generation=generations[seat]),
-                learning.tell,
+                channel=channel,
+                number=seat,
+                initializer=self.initializer,
+                initargs=self.initargs,
+                finalizer=self.finalizer,
+                max_tasks=self.max_tasks,
+                max_memory=self.max_memory,
+                output=self.output,
+                logs=self.logs,
+                diary=diary,
+                signal_mask=mask,
+                settle=settle,
+                imported=learning.tell,
             )
-            environment = self.surroundings.environment(seat, workers)
+            environment = self.surroundings.environment(seat, share)
             self.launch(partial(work, about), known=known, environment=environment, held_back=mask)
             generations[seat] += 1
 
@@ -75,5 +103,10 @@ def _pack_channel(channel: Channel) -> tuple[Any, ...]:
     return attach, (block, parcel.carry(bell))
 
 
+def _pack_diary(diary: Diary) -> tuple[Any, ...]:
+    return diaries.attach, (parcel.carry(diary.fileno()),)
+
+
 # For the workers that are no copies of their parent.
 parcel.register(Channel, _pack_channel)
+parcel.register(Diary, _pack_diary)

@@ -35,6 +35,13 @@ class Ledger:
         except RuntimeError:  # another thread entered one meanwhile
             return None
 
+    def earliest(self) -> Record | None:
+        """The record of those that are open that was sent first."""
+        try:
+            return next(iter(self.open.values()), None)
+        except RuntimeError:  # another thread entered one meanwhile
+            return None
+
     def oldest(self) -> int:
         """No entry below this number is open."""
         try:

@@ -1,253 +1,216 @@
-"""A map call: cut into chunks late, sent a few at a time, put together again.
+"""A map call: its results are put together again, in order.
 
-The input is cut by slicing, so a range stays a range and a list is not copied item by item; a
-chunk is pickled only when it can be sent. Results are unpickled by the thread that waits for
-them, while the workers are at the next ones.
+Results are unpickled by the thread that waits for them, while the workers are at the next ones.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from procession._codec import messages
-from procession._codec.functions import Sent
-from procession._codec.objects import dumps_items, loads_items
-from procession._engine.chunking import ChunkSizer
-from procession._engine.entries import FAILURE, Record, decode, function_name
-from procession._engine.turn import Turn
+from procession._engine.chunking import LARGEST, MAP_NS
+from procession._engine.entries import CANCELLED, FAILURE, function_name
+from procession._engine.jobs import Batch, Job
+from procession._engine.options import Options
+from procession._engine.pieces import Piece
+from procession._engine.sources import Pulled, Source
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
 
-CHUNKS_A_WORKER = 2  # on their way: one that runs, one that waits beside it
+PIECES_A_WORKER = 2  # on their way: one that runs, one that waits beside it
 
 
-class Chunk(Record):
-    """A part of a map call."""
+class MapJob(Job):
+    """One map call, and its outcome: a list of values in order, or an error.
 
-    __slots__ = ("count", "failure", "job", "start")
-
-    def __init__(self, job: MapJob, start: int, count: int) -> None:
-        self.job = job
-        self.function = job.function
-        self.start = start
-        self.count = count
-        self.failure: Exception | None = None  # why it could not be pickled
-        self.block = None
-        self.answer = None
-        self.attend = True
-
-    def arrive(self, engine: Engine, kind: int, payload: Any, taken: int) -> None:
-        """Hand the chunk's values to its job, once."""
-        engine.free_payload(self)
-        self.job.chunk_arrived(self, kind, payload, taken)
-
-    def describe(self, item: int) -> tuple[str, int | None]:
-        """The function's name, and the item's index within the whole call."""
-        place = self.start + max(0, min(item, self.count - 1))
-        return f"{function_name(self.job.function)} in a map", place
-
-
-class MapJob:
-    """One map call, and its outcome: a list of values in order, or the first error.
-
-    Like the standard library's, all chunks run to their end even when one has failed.
-
-    Args:
-        kind: ``messages.MAP`` or ``messages.STARMAP``.
-        items: a range, list or tuple; not to be changed while the call runs.
-        chunk_size: items a record; None to adapt it to the measured time.
+    Like the standard library's, all pieces run to their end even when one has failed.
     """
+
+    WORD = "a map"
 
     attend = True
 
     def __init__(
         self,
         engine: Engine,
-        kind: int,
         function: Callable[..., Any],
-        items: Sequence[Any],
+        source: Source,
         chunk_size: int | None,
+        options: Options,
         callback: Callable[[list[Any]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> None:
-        self.engine = engine
-        self.function = function
+        stops = options.errors == "raise" and not options.retries
+        super().__init__(engine, function, source, chunk_size, options, target=MAP_NS, stops=stops)
         self.answer: bool | None = None
         self.callback = callback
         self.error_callback = error_callback
-        self._kind = kind
-        self._items = items
-        self._total = len(items)
-        self._sizer = ChunkSizer(engine.workers, chunk_size)
-        self._limit = CHUNKS_A_WORKER * engine.workers
-        self._next = 0  # the first item not cut yet
-        self._made: Chunk | None = None  # cut and pickled, not sent yet
-        self._on_the_way: set[Chunk] = set()
-        self._own: Sent | None = None  # a function published for this call alone
-        self._arrived: deque[tuple[Chunk, int, Any]] = deque()
-        self._values: list[Any] = [None] * self._total
-        self._absorbed: set[int] = set()  # the first items of the chunks that are in it
-        self._error: BaseException | None = None
-        self._turn = Turn()
-        if not items:
-            self.complete()
+        # An iterator of the user's is pulled by the thread that called, and no other.
+        self._puller = threading.get_ident() if isinstance(source, Pulled) else None
+        self._arrived: deque[Batch] = deque()
+        self._absorbed: set[int] = set()
+        # What an iterable says of its length is but a hint.
+        known = source.total if self._puller is None else None
+        self._values: list[Any] = [None] * (known or 0)
+        self._failures: dict[int, BaseException] = {}
+        self._first_error: BaseException | None = None
+        if source.is_exhausted:
+            self.answer = True
 
     @property
     def has_callback(self) -> bool:
         """Whether somebody is to be called with the outcome."""
         return self.callback is not None or self.error_callback is not None
 
-    # ---- sending; by one thread at a time
-
-    @property
-    def all_sent(self) -> bool:
-        """Whether nothing is left to cut or to send."""
-        return self._made is None and self._next >= self._total
+    # ---- sending
 
     def feed(self) -> None:
-        """Send what can be sent now; by this thread, or by the one that is at it."""
-        self._turn.take(self._feed)
+        """Send what can be sent now."""
+        if self._puller is None or self._puller == threading.get_ident():
+            super().feed()
 
-    def _feed(self) -> None:
-        while self._feed_one():
-            pass
-        self._settle()  # an interrupt may have kept somebody from that
+    def _room(self) -> int:
+        options = self.options
+        out = self._on_the_way
+        limit = options.max_in_flight
+        if len(out) >= PIECES_A_WORKER * self.engine.workers and limit is None:
+            return 0
+        bound = options.max_bytes
+        if bound is not None and out and sum(piece.size for piece in list(out)) >= bound:
+            return 0
+        if limit is None:
+            return LARGEST
+        under_way = sum(piece.end - piece.reached for piece in list(out))
+        return limit - under_way if len(out) < PIECES_A_WORKER * self.engine.workers else 0
 
-    def _feed_one(self) -> bool:
-        """Send the next chunk, if not enough are on their way and the ring has room."""
-        chunk = self._made
-        if chunk is None:
-            if self._next >= self._total or len(self._on_the_way) >= self._limit:
-                return False
-            chunk = self._make()
-        if chunk.block is None:  # else it was sent, and an interrupt came in behind that
-            self._on_the_way.add(chunk)
-            if chunk.failure is None and not self._send(chunk):
-                return False
-            if chunk.failure is not None:
-                with self.engine.lock:
-                    chunk.arrive(self.engine, FAILURE, chunk.failure, 0)
-        self._made = None
-        return True
-
-    def _send(self, chunk: Chunk) -> bool:
-        try:
-            return self.engine.send(chunk)
-        except MemoryError as error:
-            chunk.failure = error
-            return True
-
-    def _make(self) -> Chunk:
-        """Cut and pickle the next chunk."""
-        start = self._next
-        count = self._sizer.next(self._total - start)
-        chunk = Chunk(self, start, count)
-        chunk.number = self.engine.ledger.next_number()
-        chunk.kind = self._kind
-        try:
-            chunk.sent = self._function_as_sent()
-            chunk.payload = dumps_items(self._items[start : start + count])
-        except Exception as error:
-            chunk.failure = error
-        with self.engine.lock:
-            if self._next == start:  # not abandoned meanwhile
-                # Both or neither, whatever interrupts: there is no call in between.
-                self._made, self._next = chunk, start + count
-        return chunk
-
-    def _function_as_sent(self) -> Sent:
-        functions = self.engine.functions
-        # Asked for each time: what a lambda captured may change meanwhile.
-        sent = self._own or functions.find(self.function) or functions.publish(self.function)
-        if sent is None:
-            self._own = sent = functions.publish_for_one(self.function)
-        return sent
+    def _make(self, room: int) -> Piece | None:
+        piece = super()._make(room)
+        # At once: with the last piece on its way, nobody might ask for another one.
+        if isinstance(self._source, Pulled) and self._source.error is not None:
+            raise self._source.error
+        return piece
 
     def abandon(self, error: BaseException | None = None) -> None:
-        """Nobody wants the outcome, or nothing can be run any more: send no further chunk.
+        """Nobody wants the outcome, or nothing can be run any more: send no further piece.
 
         With an error, what is not sent fails with it.
         """
         with self.engine.lock:
             made = self._made
             unsent = made is not None and made.block is None
-            if error is not None and (unsent or self._next < self._total):
-                self._arrived.append((Chunk(self, -1, 0), FAILURE, error))
-            self._next = self._total
+            if error is not None and (unsent or not self._source.is_exhausted):
+                nobody = Piece(self, -1, 0, 0)
+                self._arrived.append(Batch(nobody, 0, 1, (FAILURE, error, 0), frozenset()))
             if unsent:
                 self._on_the_way.discard(made)
                 self._made = None
+            self._source.end()
             self._settle()
+
+    def cancel(self) -> None:
+        """Nobody wants the outcome: what is not begun is not run, and the call is over."""
+        with self.engine.lock:
+            if self.answer is None:  # first: with what is not run, all of it may be over
+                nobody = Piece(self, -1, 0, 0)
+                self._arrived.append(Batch(nobody, 0, 1, (CANCELLED, None, 0), frozenset()))
+        try:
+            self.forget()
+        finally:  # closing the input may fail
+            with self.engine.lock:
+                if self.answer is None:
+                    self._finish()
 
     # ---- arriving; under the engine's lock
 
-    def chunk_arrived(self, chunk: Chunk, kind: int, payload: Any, taken: int) -> None:
-        """A chunk has its answer; it is unpickled later, by ``absorb``.
-
-        Told again after an interrupt: perhaps it is kept twice then, which does no harm.
-        """
-        if chunk.answer is None:
-            if kind == messages.VALUE:
-                self._sizer.measured(chunk.count, taken)
-            self._arrived.append((chunk, kind, payload))
-            chunk.answer = kind
-        self._on_the_way.discard(chunk)
-        self._settle()
-        if not self.all_sent:
-            # The supervisor may have collected it, which feeds nobody: those who do sleep on.
-            self.engine.channel.wake(self)
-            self.engine.channel.wake(self.engine.attendant)
+    def _keep(self, batch: Batch, piece: Piece) -> bool:
+        if piece.reached > batch.offset:
+            return False
+        self._arrived += (batch,)
+        return True
 
     def _settle(self) -> None:
         """If nothing is left to send and nothing on its way, be complete."""
         if self.answer is None and self.all_sent and not self._on_the_way:
-            if self.has_callback:
-                self.engine.attendant.call_back(self)
-            else:
-                self.complete()
+            self._finish()
+
+    def _finish(self) -> None:
+        if self.has_callback:
+            self.engine.attendant.call_back(self)
+        else:
+            self.complete()
 
     def complete(self) -> None:
         """All is here; who waits may go."""
-        if self._own is not None:
-            self.engine.functions.free(self._own)
-        self._items = ()
+        self.give_back()
         self.engine.with_callbacks.discard(self)
         self.answer = True
+        if self.bar is not None:
+            self.bar.tell(not self.failed and not self.is_closed)
         self.engine.channel.wake(self)
 
     # ---- the outcome; by the threads that wait
 
     def absorb(self) -> None:
         """Unpickle what has arrived."""
-        while self._arrived:
+        arrived = self._arrived
+        while arrived:
             try:
-                arrived = self._arrived[0]
+                batch = arrived[0]
             except IndexError:  # taken by another thread
                 return
-            chunk, kind, payload = arrived
-            # Two threads may be at the same one, for none waits for another: the first one's
-            # values stay. It leaves the queue when they are there.
-            if chunk.start not in self._absorbed:
-                success, value = decode(kind, payload, chunk.describe, loads_items)
-                if not success:
-                    if self._error is None:
-                        self._error = value
-                # No call between the question and the answer: no other thread gets in.
-                elif chunk.start not in self._absorbed:
-                    self._values[chunk.start : chunk.start + chunk.count] = value
-                    self._absorbed.add(chunk.start)
-            if self._arrived and self._arrived[0] is arrived:
-                self._arrived.popleft()
+            values, failures = batch.decode()
+            self._put(batch, values, failures)
+            if arrived and arrived[0] is batch:
+                arrived.popleft()
+
+    def _put(self, batch: Batch, values: list[Any], failures: dict[int, BaseException]) -> None:
+        start, count = batch.start, batch.count
+        if start in self._absorbed:
+            return
+        if failures:
+            is_over = batch.is_over
+            for place, error in failures.items():
+                if self._first_error is None:
+                    self._first_error = error
+                self._failures[-1 if is_over else start + place] = error
+        if start < 0:
+            return
+        mine = self._values
+        if len(mine) < start + count:
+            mine.extend([None] * (start + count - len(mine)))
+        if batch.skipped:
+            with self.engine.lock:  # the list may be the caller's by now
+                if not batch.is_absorbed:
+                    for place, value in enumerate(values):
+                        if place not in batch.skipped:
+                            mine[start + place] = value
+                    batch.is_absorbed = True
+            return  # what it lacks comes later, under the same number: not to be known as here
+        # No call between the question and the answer: no other thread gets in.
+        if start not in self._absorbed:
+            mine[start : start + len(values)] = values
+            self._absorbed.add(start)
 
     def outcome(self) -> tuple[bool, Any]:
         """``(True, list of values)`` or ``(False, exception)``; when there is an answer."""
         self.absorb()
-        if self._error is not None:
-            return False, self._error
-        return True, self._values
+        failures, errors = self._failures, self.options.errors
+        if not failures:
+            return True, self._values
+        if errors == "raise" or any(place < 0 for place in failures):
+            return False, failures.get(-1) or self._first_error
+        ordered = sorted(failures)
+        if errors == "return":
+            for place in ordered:
+                self._values[place] = failures[place]
+            return True, self._values
+        if errors == "skip":
+            values = [one for at, one in enumerate(self._values) if at not in failures]
+            return True, values
+        return False, group(self, [failures[place] for place in ordered], len(self._values))
 
     def call_back(self, engine: Engine) -> None:
         """Run the callback that fits the outcome, then be complete. The attendant's."""
@@ -267,3 +230,9 @@ class MapJob:
     def skip_callback(self, engine: Engine) -> None:
         """Be complete without it."""
         self.complete()
+
+
+def group(job: Job, errors: list[BaseException], count: int) -> BaseException:
+    """All errors of a call together."""
+    name = job.options.name or f"{function_name(job.function)} in {job.WORD}"
+    return BaseExceptionGroup(f"{len(errors)} of {count} items failed ({name})", errors)

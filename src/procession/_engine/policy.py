@@ -1,22 +1,26 @@
-"""What a worker's end means. Pure: facts in, instructions out; no clock, no threads, no I/O.
+"""What a failure means for a task.
 
-=============  ====================  =============================================
-pool           the worker held       instructions
-=============  ====================  =============================================
-running        a started task        fail that task; replace the worker
-running        a task not started    send that task again; replace the worker
-running        nothing, was ready    replace the worker
-running        nothing, not ready    replace; after too many in a row, break
-closing        (as running)          as running, while tasks are left; else nothing
-broken         a task                fail that task
-terminating    a task                nothing: all tasks fail as terminated
-=============  ====================  =============================================
+Pure: facts in, instructions out; no clock, no threads, no I/O. What becomes of the workers
+themselves stands in ``staffing``.
+
+A task (an item of a map) that failed, ``after_failure``:
+
+===========  ==============================================================================
+it raised    run again while its ``retries`` last; else it fails
+timed out    likewise; ``on_death`` has no say in this
+it died      ``on_death`` "fail": it fails. "break": the pool breaks.
+             "retry": run again while its ``retries`` last; with none at all, until it has
+             killed ``QUARANTINE`` workers
+===========  ==============================================================================
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import Final, Literal, NamedTuple, Protocol
+
+QUARANTINE: Final = 3
+"""A task that has killed so many workers is told to be dangerous."""
 
 
 class PoolState(Enum):
@@ -36,48 +40,89 @@ class Held(Enum):
     STARTED = "started"
 
 
-class Instruction(Enum):
-    """What the engine is to do about it."""
+class Failure(Enum):
+    """How a task failed."""
 
-    FAIL_TASK = "fail the task"
-    RESEND_TASK = "send the task again"
-    REPLACE_WORKER = "replace the worker"
-    BREAK_POOL = "break the pool"
+    RAISED = "raised"
+    DIED = "died"
+    TIMED_OUT = "timed out"
 
 
-@dataclass(frozen=True)
-class WorkerEnded:
-    """The facts of a worker's end.
+class Verdict(Enum):
+    """What becomes of a task that failed."""
+
+    FAIL = "fail"
+    RETRY = "retry"
+    BREAK = "break the pool"
+
+
+class History(NamedTuple):
+    """What a task has been through, this time included.
 
     Attributes:
-        held: its claim, after everything it published was collected.
-        ready: whether it ever reported to be initialised.
-        tasks_left: whether any task has no outcome yet, the held one included.
-        false_starts: how many workers ended before they were ready, without one that got
-            ready in between; this one included.
+        runs: how often it was begun.
+        deaths: how many workers died under it; those that we killed for it do not count.
     """
 
-    held: Held
-    ready: bool
-    tasks_left: bool
-    false_starts: int
+    runs: int
+    deaths: int
 
 
-def decide(state: PoolState, ended: WorkerEnded, *, patience: int) -> tuple[Instruction, ...]:
-    """The instructions for one worker's end; ``patience``: false starts that are borne."""
-    if state is PoolState.TERMINATING:
-        return ()
-    about_task = {
-        Held.NOTHING: (),
-        Held.STARTED: (Instruction.FAIL_TASK,),
-        Held.UNSTARTED: (
-            (Instruction.FAIL_TASK,) if state is PoolState.BROKEN else (Instruction.RESEND_TASK,)
-        ),
-    }[ended.held]
-    if state is PoolState.BROKEN:
-        return about_task
-    if not ended.ready and ended.false_starts > patience:
-        return (*about_task, Instruction.BREAK_POOL)
-    if state is PoolState.CLOSING and not ended.tasks_left:
-        return about_task
-    return (*about_task, Instruction.REPLACE_WORKER)
+class Ruling(NamedTuple):
+    """The verdict, and whether the task counts as one that kills its workers."""
+
+    verdict: Verdict
+    quarantined: bool = False
+
+
+class Bounds(Protocol):
+    """What a task's options say about its failures; see ``Options``."""
+
+    @property
+    def retries(self) -> int:
+        """How often it may be run again."""
+
+    @property
+    def on_death(self) -> Literal["fail", "retry", "break"] | None:
+        """What a death means; None: "retry" if there are ``retries``, else "fail"."""
+
+
+def after_failure(failure: Failure, history: History, options: Bounds) -> Ruling:
+    """What becomes of a task that has just failed."""
+    runs_left = history.runs <= options.retries
+    if failure is not Failure.DIED:
+        return Ruling(Verdict.RETRY if runs_left else Verdict.FAIL)
+    on_death = options.on_death or ("retry" if options.retries else "fail")
+    if on_death == "break":
+        return Ruling(Verdict.BREAK)
+    is_dangerous = history.deaths >= QUARANTINE
+    if on_death == "retry" and (runs_left if options.retries else not is_dangerous):
+        return Ruling(Verdict.RETRY)
+    return Ruling(Verdict.FAIL, is_dangerous)
+
+
+class Fate(Enum):
+    """Why a worker ended."""
+
+    DIED = "died"
+    TIMED_OUT = "killed: its task took too long"
+    CANCELLED = "killed: its task was cancelled"
+    RETIRED = "left in order"
+
+
+class Ended(NamedTuple):
+    """A worker's end, as its task is told about it.
+
+    Attributes:
+        exitcode: negative for the signal that killed it; None if nobody knows.
+        output: the last lines that it printed.
+        stack: where it was when it crashed, as faulthandler says; or nothing.
+        cause: the likely cause in words, where there is a guess.
+    """
+
+    pid: int
+    exitcode: int | None
+    fate: Fate = Fate.DIED
+    output: str = ""
+    stack: str = ""
+    cause: str | None = None

@@ -1,292 +1,237 @@
 """An imap call: pulled from its input as its results are consumed.
 
 At any moment only so many items are on their way or waiting to be consumed (by number and by
-bytes), however long the input. Each piece has its own outcome: an error or a death is raised when
-its turn comes, and the iteration can go on behind it.
+bytes), however long the input. Each item has its own outcome: an error or a death is raised when
+its turn comes, and the iteration can go on behind it. Items travel one by one until it is known
+how long they take; those that take next to no time travel several at once.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable
+from concurrent.futures import CancelledError
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from procession import _core
-from procession._codec import messages
-from procession._codec.functions import Sent
-from procession._codec.objects import dumps, dumps_items, loads, loads_items
 from procession._engine.attendant import FULL_RING_STEP, STEP
+from procession._engine.chunking import LARGEST, STREAM_NS
 from procession._engine.ending import completed
-from procession._engine.entries import (
-    DEATH,
-    FAILURE,
-    Answer,
-    Record,
-    decode,
-    function_name,
-)
-from procession._engine.turn import Turn
+from procession._engine.entries import FAILURE, Answer
+from procession._engine.jobs import Batch, Job
+from procession._engine.maps import group
+from procession._engine.options import Options
+from procession._engine.pieces import Piece
+from procession._engine.sources import Pulled
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
 
-PIECES_A_WORKER = 64
-"""Pieces (single items, or chunks) on their way or not yet consumed, for each worker, at most."""
+ITEMS_A_WORKER = 64
+"""Items on their way or not yet consumed, for each worker, at most; chunks of the caller's count
+as one item."""
 
-FIRST_PIECES_A_WORKER = 8
+FIRST_ITEMS_A_WORKER = 8
 """The same at first: more only as results are consumed, when it is known how large they are."""
+
+TINY_ITEMS_A_WORKER = 512
+"""The same where items are known to take next to no time and no room."""
+
+TINY_NS = 20_000
+TINY_BYTES = 1024
 
 BYTES_AHEAD = 64 << 20
 """Bytes of pickled arguments and (estimated) results on their way or not yet consumed."""
 
 
-class Piece(Record):
-    """One item of an imap call, or a chunk of them with an outcome for each."""
-
-    __slots__ = ("count", "failure", "is_consumed", "is_listed", "job", "size", "start")
-
-    answer: Answer | None
-
-    def __init__(self, job: StreamJob, start: int, count: int) -> None:
-        self.job = job
-        self.function = job.function
-        self.start = start
-        self.count = count
-        self.size = 0  # bytes of its arguments
-        self.is_listed = False  # in the queue of the ordered
-        self.is_consumed = False
-        self.failure: Exception | None = None  # why it could not be pickled
-        self.block = None
-        self.answer = None
-
-    def arrive(self, engine: Engine, kind: int, payload: Any, taken: int) -> None:
-        """Keep the answer until it is consumed; what is told again after an interrupt is known."""
-        engine.free_payload(self)
-        self.job.piece_arrived(self, (kind, payload, taken))
-
-    def describe(self, item: int) -> tuple[str, int | None]:
-        """The function's name, and the item's index within the whole call."""
-        return f"{function_name(self.job.function)} in an imap", self.start + item
-
-    def outcomes(self) -> list[tuple[bool, Any]]:
-        """The outcome of each item. Runs code of the user's."""
-        assert self.answer is not None
-        kind, payload, _ = self.answer
-        if kind == DEATH:
-            # What was run before it is lost as well: its results were in the worker's memory.
-            return [
-                decode(kind, payload._replace(item=item), self.describe)
-                for item in range(self.count)
-            ]
-        if kind == messages.OUTCOMES:
-            outcomes = loads(payload)
-            return [
-                decode(messages.VALUE if ok else messages.ERROR, value, self.describe)
-                for ok, value in outcomes
-            ]
-        if self.kind == messages.EACH:
-            success, value = decode(kind, payload, self.describe, loads_items)
-            if success:
-                return [(True, one) for one in value]
-        else:
-            success, value = decode(kind, payload, self.describe)
-        return [(success, value)] * self.count
-
-
-class StreamJob:
+class StreamJob(Job):
     """One imap or imap_unordered call.
 
     Args:
-        items: any iterable; pulled by one thread at a time.
-        chunk_size: items a record, at least 1.
-        ordered: outcomes in the order of the input, else as they come.
+        source: the items; pulled by one thread at a time.
+        chunk_size: items a record; None for as few as the measured time allows.
+        options: ``ordered``: outcomes in the order of the input, else as they come.
     """
+
+    WORD = "an imap"
+
+    attend = True
 
     def __init__(
         self,
         engine: Engine,
         function: Callable[..., Any],
-        items: Iterable[Any],
-        chunk_size: int,
-        ordered: bool,
+        source: Pulled,
+        chunk_size: int | None,
+        options: Options,
     ) -> None:
-        self.engine = engine
-        self.function = function
-        self.is_exhausted = False  # nothing more is to be pulled
-        self._input = iter(items)
-        self._chunk_size = chunk_size
-        self._ordered = ordered
-        self._taken: list[Any] = []  # pulled, not pickled yet
-        self._pulled = 0
-        self._made: Piece | None = None  # pickled, not sent yet
-        # What is consumed next, from the left. Ordered: all that is outstanding, answered or not;
-        # else what is answered, put there by the core.
-        self._queue: deque[Piece] = deque()
-        self._pieces = 0  # made and not consumed
-        self._consumed = 0
-        self._bytes = 0  # of the arguments of those made and not consumed
-        self._result_size = 0  # bytes: the largest of late
-        self._decoded: dict[Piece, deque[tuple[bool, Any]]] = {}  # what is left of chunks begun
-        self._input_error: BaseException | None = None
-        self._own: Sent | None = None  # a function published for this call alone
-        self._limit: int | None = PIECES_A_WORKER * engine.workers
-        # Pulled are many at a time, when half of what may be outstanding is consumed.
-        self._refill_at = self._limit // 2
-        self._turn = Turn()
+        super().__init__(
+            engine, function, source, chunk_size, options, target=STREAM_NS, stops=False
+        )
+        self._input = source
+        self._ordered = options.ordered
+        self._fixed = chunk_size
+        self._limit_lifted = False
+        # What is consumed next. Batches as they came, or by the index of their first item.
+        self._queue: deque[Batch] = deque()
+        self._by_start: dict[int, tuple[Batch, int, int, int]] = {}
+        self._next = 0  # ordered: the index of the item that is next to become ready
+        self._ready: deque[tuple[bool, Any]] = deque()  # decoded
+        self._moved = 0  # items that were made ready, or will never be
+        self._bytes_sent = 0  # of the arguments on their way
+        self._bytes_here = 0  # of the results that are not decoded yet
+        self._result_size = 0  # bytes an item: the largest of late
+        self._failures: list[BaseException] = []  # for the group at the end
+        self._ended = False
 
     @property
     def answer(self) -> bool | None:
         """True while there is something to consume; what the core asks for who waits."""
-        queue = self._queue
-        try:
-            return True if queue and queue[0].answer is not None else None
-        except IndexError:  # taken by another thread
-            return None
+        if self._ready or self._queue or self._next in self._by_start:
+            return True
+        return None
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether nothing more is to be sent."""
+        return self.is_closed or self.all_sent
 
     # ---- sending; by one thread at a time
 
     def lift_limit(self) -> None:
         """Look ahead without bounds from now on: the pool is closing, all of it is to be done."""
-        self._limit = None
+        self._limit_lifted = True
+
+    def _ahead(self) -> int:
+        """Items cut and not consumed."""
+        return self._source.taken - self._moved + len(self._ready)
 
     def _room(self) -> int:
-        """How many pieces may be made before it is to be asked again."""
-        pieces, workers = self._pieces, self.engine.workers
-        if self._limit is None or pieces < 2 * workers:
-            return 1
-        ahead = self._bytes + pieces * self._result_size
-        if ahead >= BYTES_AHEAD:
+        workers, ahead = self.engine.workers, self._ahead()
+        if self._limit_lifted:
+            return LARGEST
+        chunk = self._fixed or 1
+        asked = self.options.max_in_flight
+        most = LARGEST if asked is None else asked - ahead
+        if asked is not None and self.options.max_bytes is None:
+            return most
+        if ahead < 2 * workers * chunk:
+            return min(chunk, most)
+        size = self._bytes_sent + self._bytes_here + self._sent_items() * self._result_size
+        bound = self.options.max_bytes or BYTES_AHEAD
+        if size >= bound:
             return 0
-        few = 1 if ahead >= BYTES_AHEAD // 8 else 8  # large ones are looked at one by one
-        known = FIRST_PIECES_A_WORKER * workers + 2 * self._consumed
-        return min(few, self._limit - pieces, known - pieces)
-
-    def pull(self) -> None:
-        """Pull and send what there is room for; by this thread, or by the one that is at it."""
-        self._turn.take(self._pull)
-
-    def _pull(self) -> None:
-        room = 0
-        while True:
-            if self._made is None:
-                if room <= 0:
-                    room = self._room()  # may be more by now: others consume
-                if room <= 0 or self.is_exhausted:
-                    return
-                room -= 1
-            piece = self._made or self._make()
-            if piece is None:
-                return
-            if piece.block is None and piece.answer is None:  # else an interrupt came behind that
-                if self._ordered and not piece.is_listed:
-                    self._queue.append(piece)  # twice after an interrupt: see _consume
-                    piece.is_listed = True
-                if piece.failure is None and not self._send(piece):
-                    return
-                if piece.failure is not None:
-                    with self.engine.lock:
-                        piece.arrive(self.engine, FAILURE, piece.failure, 0)
-            self._made = None
-
-    def _send(self, piece: Piece) -> bool:
-        engine, sent = self.engine, piece.sent
-        try:
-            if piece.attend is True:
-                return engine.send(piece)
-            return engine.channel.submit(
-                piece, engine.open, piece.number, piece.kind, sent.number, sent.code, piece.payload
-            )
-        except MemoryError as error:
-            piece.failure = error
-            return True
-
-    def _make(self) -> Piece | None:
-        """The next piece of the input, pickled; None at its end."""
-        items, size = self._taken, self._chunk_size
-        if len(items) < size and not self._fill(items, size):
-            return None
-        piece = Piece(self, self._pulled, len(items))
-        piece.number = self.engine.ledger.next_number()
-        try:
-            piece.sent = self.engine.functions.find(self.function) or self._function_as_sent()
-            if size == 1:
-                piece.kind = messages.CALL_ONE
-                piece.payload = dumps(items[0])
-            else:
-                piece.kind = messages.EACH
-                piece.payload = dumps_items(items)
-            piece.size = len(piece.payload)
-        except Exception as error:
-            piece.failure = error
-            piece.kind = messages.EACH
-        if piece.size > _core.INLINE_LIMIT:
-            piece.attend = True  # its block is to be freed
+        if asked is not None:
+            return most
+        consumed = self._source.taken - ahead
+        if self._is_tiny(size, ahead):
+            limit = TINY_ITEMS_A_WORKER * workers
         else:
-            piece.attend = False if self._ordered else self._queue
-        with self.engine.lock:
-            if self.is_exhausted:  # abandoned meanwhile
-                return None
-            # No call in between, so no interrupt: all of it or nothing.
-            self._made = piece
-            self._taken = []
-            self._pulled += piece.count
-            self._pieces += 1
-            self._bytes += piece.size
+            limit = ITEMS_A_WORKER * workers * chunk
+        known = (FIRST_ITEMS_A_WORKER * workers + 2 * (consumed // chunk)) * chunk
+        return min(limit, known) - ahead
+
+    def _is_tiny(self, size: int, ahead: int) -> bool:
+        pace = self._sizer.ns_an_item
+        return self._fixed is None and 0 < pace < TINY_NS and size < TINY_BYTES * ahead
+
+    def _sent_items(self) -> int:
+        return max(0, self._source.taken - self.settled)
+
+    def _next_size(self, room: int) -> int:
+        if self.engine.counts_tasks:
+            room = min(room, self._fixed or 1)
+        return super()._next_size(room)
+
+    def _make(self, room: int) -> Piece | None:
+        piece = super()._make(room)
+        if piece is not None:
+            self._bytes_sent += piece.size
+        elif self._source.is_exhausted:
+            self._exhaust()
         return piece
 
-    def _fill(self, items: list[Any], size: int) -> bool:
-        """Pull so many items of the input; False if there are none."""
-        try:
-            # An interrupt behind it finds them in the list: they are not lost.
-            items.extend(islice(self._input, size - len(items)))
-        except BaseException as error:
-            if not isinstance(error, Exception) and _is_main_thread():
-                raise  # an interrupt, most likely
-            # As in the standard library, what was pulled of an unfinished chunk goes with it.
-            self._input_error = error
-            items.clear()
-        if not items:
-            self._exhaust()
-        return bool(items)
-
     def _exhaust(self) -> None:
-        self.is_exhausted = True
-        self.engine.streams.discard(self)
-        self.engine.channel.wake(self)
-        self.engine.channel.wake(self.engine.attendant)  # for whom closing may hang on this
-
-    def _function_as_sent(self) -> Sent:
-        functions = self.engine.functions
-        # Asked for each time: what a lambda captured may change meanwhile.
-        sent = self._own or functions.find(self.function) or functions.publish(self.function)
-        if sent is None:
-            self._own = sent = functions.publish_for_one(self.function)
-        return sent
+        engine = self.engine
+        engine.streams.discard(self)
+        engine.channel.wake(self)
+        engine.channel.wake(engine.attendant)  # for whom closing may hang on this
 
     def abandon(self, error: BaseException) -> None:
         """Nothing can be run any more: the input ends here, with this error."""
         with self.engine.lock:
-            if not self.is_exhausted:
-                self._input_error = error
+            if not self.all_sent and self._input.error is None:
+                self._input.error = error
             made = self._made
             if made is not None and made.block is None:
-                if self._ordered:
-                    self._queue.append(made)
-                made.arrive(self.engine, FAILURE, error, 0)
-                self._made = None
+                self._on_the_way.discard(made)
+            self._made = None
+            self._source.end()
             self._exhaust()
 
-    # ---- arriving; under the engine's lock, but for what the core answers by itself
+    def close(self) -> None:
+        """Nobody consumes any more. What is not begun is not run; the input is closed."""
+        if not self._ended:
+            self._ended = True
+            self.engine.streams.discard(self)
+            try:
+                self.forget()
+            finally:  # closing the input may fail
+                self._queue.clear()
+                self._by_start.clear()
+                self._ready.clear()
+                self.engine.channel.wake(self)
+                self.engine.channel.wake(self.engine.attendant)
+                if self.bar is not None:
+                    self.bar.close(False)
 
-    def piece_arrived(self, piece: Piece, answer: Answer) -> None:
-        """A piece has its answer. Told again after an interrupt, perhaps."""
-        if piece.answer is None:
-            piece.answer = answer
+    # ---- arriving; under the engine's lock
+
+    def send_part(self, piece: Piece, first: int, end: int) -> None:
+        self._bytes_sent += piece.size
+        super().send_part(piece, first, end)
+
+    def done_with(self, piece: Piece) -> None:
+        size, piece.size = piece.size, 0
+        self._bytes_sent -= size
+        super().done_with(piece)
+
+    def _settle(self) -> None:
+        if not self._on_the_way and self.all_sent:
+            self.engine.channel.wake(self)
+
+    def _keep(self, batch: Batch, piece: Piece) -> bool:
+        size = batch.size
+        late = self._result_size
+        per_item = size // max(1, batch.count)
+        if batch.is_over and self.options.errors == "skip" and self._input.error is None:
+            # Not to be mistaken for the end of the input.
+            kind, error, _ = batch.answer
+            self._input.error = error if kind == FAILURE else CancelledError()
+        runs = self._runs(batch, size) if self._ordered else {}
+        if piece.reached > batch.offset:
+            return False
+        self._result_size = per_item if per_item >= late else late - (late >> 3)
         if not self._ordered:
-            self._queue.append(piece)  # twice after an interrupt: see _consume
+            self._bytes_here += size
+            self._queue += (batch,)
+        elif runs:
+            self._bytes_here += size
+            self._by_start |= runs
+        return True
+
+    def _runs(self, batch: Batch, size: int) -> dict[int, tuple[Batch, int, int, int]]:
+        """What is consumed without a gap, by the index of its first item."""
+        runs, place = {}, 0
+        for hole in (*sorted(batch.skipped), batch.count):
+            if hole > place:
+                runs[batch.start + place] = (batch, place, hole, size)
+                size = 0
+            place = hole + 1
+        return runs
+
+    def _note(self, piece: Piece, first: int, end: int, answer: Answer) -> None:
+        super()._note(piece, first, end, answer)
         self.engine.channel.wake(self)
 
     # ---- consuming; by any number of threads
@@ -296,22 +241,91 @@ class StreamJob:
 
         Raises:
             StopIteration: there are no more.
+            BaseExceptionGroup: there are no more, and these failed.
             Exception: what the input raised, where it ended.
         """
-        if self._pieces <= self._refill_at:
-            self.pull()
-        return self._take() or self._await_next(timeout)
+        while True:
+            outcome = self._take_ready() or self._await_next(timeout)
+            if outcome is None or outcome[0]:
+                return outcome
+            errors = self.options.errors
+            if errors == "raise":
+                return outcome
+            if errors == "return":
+                return True, outcome[1]
+            if errors == "group":
+                self._failures.append(outcome[1])
+
+    def _take_ready(self) -> tuple[bool, Any] | None:
+        """The next outcome that is decoded, or None."""
+        try:
+            return self._ready.popleft()
+        except IndexError:  # not the place to go on: what is raised there would name this one
+            return None
+
+    def _take(self) -> tuple[bool, Any] | None:
+        """The next outcome that is here, or None."""
+        while True:
+            outcome = self._take_ready()
+            if outcome is not None or not self._decode_next():
+                return outcome
+
+    def _decode_next(self) -> bool:
+        """Make the next outcomes ready; False if there are none."""
+        if self._ordered:
+            run = self._by_start.get(self._next)
+            if run is None:
+                return False
+            batch, first, end, size = run
+        else:
+            try:
+                batch = self._queue[0]
+            except IndexError:
+                return False
+            first, end, size = 0, batch.count, batch.size
+        values, failures = batch.decode()
+        if failures or batch.skipped:
+            ready = deque(
+                (False, failures[at]) if at in failures else (True, values[at])
+                for at in range(first, end)
+                if at not in batch.skipped
+            )
+        else:
+            ready = deque([(True, value) for value in values[first:end]])
+        count = len(ready)
+        with self.engine.lock:
+            if self._ready:
+                return True
+            # Other threads may have decoded it, too: the first one's outcomes are taken. No call
+            # in between, so no interrupt: all of it or nothing.
+            if self._ordered:
+                if self._next == batch.start + first:
+                    self._ready = ready
+                    self._next += end - first
+                    self._moved += count
+                    self._bytes_here -= size
+            elif self._queue and self._queue[0] is batch:
+                self._ready = ready
+                self._moved += count
+                self._bytes_here -= size
+                self._queue.popleft()
+            if self._ordered:
+                self._by_start.pop(batch.start + first, None)
+        return True
 
     def _await_next(self, timeout: float | None) -> tuple[bool, Any] | None:
         deadline = None if timeout is None else monotonic() + timeout
         left = timeout
         is_late = False
         while True:
-            self.pull()
+            outcome = self._take()
+            self.feed()  # what was made ready made room
+            if outcome is not None:
+                return outcome
             outcome = self._take()
             if outcome is not None:
                 return outcome
-            if self.is_exhausted and not self._pieces:
+            if self._ended or (self.all_sent and not self._on_the_way and self.answer is None):
                 self._end()
             if is_late:
                 return None
@@ -322,87 +336,21 @@ class StreamJob:
                 outcome = self._take()
                 if outcome is not None:
                     return outcome
-                self._pieces = 0  # nothing can come any more
+                self._on_the_way.clear()  # nothing can come any more
             if deadline is not None:
                 left = max(0.0, deadline - monotonic())
                 is_late = left <= 0
 
-    def _take(self) -> tuple[bool, Any] | None:
-        """The next outcome that is here, or None."""
-        queue = self._queue
-        while queue:
-            try:
-                piece = queue[0]
-            except IndexError:  # taken by another thread
-                return None
-            answer = piece.answer
-            if answer is None:
-                return None
-            if piece.kind == messages.CALL_ONE:  # the hot path
-                kind, payload, _ = answer
-                try:
-                    plain = kind == messages.VALUE
-                    outcome = (True, loads(payload)) if plain else piece.outcomes()[0]
-                except Exception:
-                    outcome = piece.outcomes()[0]  # says what is wrong
-                # Another thread may have decoded it, too: the first to consume it has it.
-                if self._consume(piece):
-                    return outcome
-            else:
-                of_chunk = None if piece.is_consumed else self._take_from(piece)
-                if of_chunk is not None:
-                    return of_chunk
-                self._consume(piece)
-        return None
-
-    def _take_from(self, piece: Piece) -> tuple[bool, Any] | None:
-        """The next outcome of a chunk, or None."""
-        outcomes = self._decoded.get(piece)
-        if outcomes is None:
-            # Another thread may decode it, too: the first one's outcomes are taken.
-            outcomes = self._decoded.setdefault(piece, deque(piece.outcomes()))
-            if piece.is_consumed:  # it was, before the look above
-                return None
-        try:
-            outcome = outcomes.popleft()
-        except IndexError:
-            return None
-        if not outcomes:
-            self._consume(piece)
-        return outcome
-
-    def _consume(self, piece: Piece) -> bool:
-        """Let go of a piece; whether it was this call that did. It may be in the queue twice."""
-        queue = self._queue
-        with self.engine.lock:
-            ours = not piece.is_consumed
-            if ours:
-                assert piece.answer is not None
-                kind, payload, _ = piece.answer
-                size = len(payload) if kind >= 0 else 0
-                # No call in between, so no interrupt: all of it or nothing.
-                self._pieces -= 1
-                self._consumed += 1
-                self._bytes -= piece.size
-                late = self._result_size
-                self._result_size = size if size >= late else late - (late >> 3)
-                piece.is_consumed = True
-            if queue and queue[0] is piece:
-                queue.popleft()
-            if self._decoded:
-                self._decoded.pop(piece, None)
-            if self.is_exhausted and not self._pieces:
-                self.engine.channel.wake(self)  # other threads wait for one that does not come
-        return ours
-
     def _end(self) -> NoReturn:
-        if self._own is not None:
-            self.engine.functions.free(self._own)
-        error, self._input_error = self._input_error, None
+        self._ended = True
+        self.give_back()
+        self.engine.channel.wake(self)  # other threads wait for one that does not come
+        error, self._input.error = self._input.error, None
+        failures, self._failures = self._failures, []
+        if self.bar is not None:
+            self.bar.close(error is None)
         if error is not None:
             raise completed(error)
+        if failures:
+            raise group(self, failures, self._source.taken)
         raise StopIteration from None
-
-
-def _is_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()

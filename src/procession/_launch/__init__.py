@@ -18,6 +18,7 @@
 ``arrival``       the child's side of a parcel
 ``surroundings``  in what surroundings a worker runs: environment, directory, CPUs, seed
 ``lifeline``      children die with their parent, in whatever way it ends
+``slaying``       the end of a process and of all that descends from it, at once
 ``exits``         what is to run when a process ends, and in which order
 ``streams``       standard input, output and error around a fork
 ``stdlib``        keeps the standard library's own multiprocessing objects working in our children

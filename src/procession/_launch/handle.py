@@ -143,7 +143,11 @@ class Handle:
             self._exitcode = STATUS_LOST
             _abandoned.add(fd)
             self._tell_end()
-        elif ours or not self._is_private:
+            return
+        if ours:
+            # Another thread may have kept the code, and be about to reap: it has no descriptor now.
+            _take_status(fd)
+        if ours or not self._is_private:
             # A private one was closed at the fork already, in processes forked from this one.
             with contextlib.suppress(OSError):  # or by the program (os.closerange)
                 os.close(fd)

@@ -185,6 +185,8 @@ def _pickled(
             raise
         # Of the two errors the plain one speaks of the user's object.
         raise plain_error from None
+    finally:
+        del plain_error  # its traceback has this frame, and so the user's objects, in a circle
     return packing, buffer.getvalue()
 
 

@@ -62,9 +62,29 @@ def enter_child(*, parent_had_threads: bool) -> None:
         # Exactly this type: what others derive or put in its place has its own rules.
         if type(stream) is not io.TextIOWrapper or not _has_descriptor(stream):
             continue
-        if parent_had_threads and _is_locked(stream):
-            stream = _replace(name, stream)
+        if parent_had_threads:
+            if _is_locked(stream):
+                stream = _replace(name, stream)
+            else:
+                _forget_text(stream)
         _print_whole(stream)
+
+
+def _forget_text(stream: io.TextIOWrapper) -> None:
+    """Drop what the stream holds: another thread of the parent's has printed it since the flush
+    before the fork, and the parent will write it."""
+    fd = stream.fileno()
+    kept = os.dup(fd)
+    try:
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.dup2(null, fd)
+            stream.flush()
+        finally:
+            os.dup2(kept, fd)
+            os.close(null)
+    finally:
+        os.close(kept)
 
 
 def report(text: str) -> None:

@@ -402,7 +402,7 @@ def _checked_cwd(cwd: object) -> str:
 
 
 def _checked_nice(nice: object) -> int:
-    increment = _whole("nice", nice)
+    increment = whole("nice", nice)
     if abs(increment) > _STEEPEST:
         raise ValueError(
             f"nice must be an increment from -{_STEEPEST} to {_STEEPEST}: "
@@ -419,7 +419,7 @@ def _checked_cpus(cpus: object) -> frozenset[int] | Literal["each"]:
         raise ValueError(f"cpus must be {meaning}, not {cpus!r}")
     if not isinstance(cpus, Iterable):
         raise TypeError(f"cpus must be {meaning}, not {cpus!r}")
-    numbers = frozenset(_whole("a CPU number in cpus", number) for number in cpus)
+    numbers = frozenset(whole("a CPU number in cpus", number) for number in cpus)
     if not numbers:
         raise ValueError(f"cpus is empty, so no worker could run; it must be {meaning}")
     usable = os.sched_getaffinity(0)
@@ -437,21 +437,25 @@ def _checked_threads(threads: object) -> int | Literal["auto"]:
         return "auto"
     if isinstance(threads, str):
         raise ValueError(f"threads must be a whole number or 'auto', not {threads!r}")
-    count = _whole("threads", threads, "or 'auto'")
+    count = whole("threads", threads, "or 'auto'")
     if count < 1:
         raise ValueError(f"threads must be at least 1, not {count}: a worker is a thread itself")
     return count
 
 
 def _checked_seed(seed: object) -> int:
-    number = _whole("seed", seed)
+    number = whole("seed", seed)
     if number < 0:
         raise ValueError("seed must not be negative; any whole number from 0 on will do")
     return number
 
 
-def _whole(name: str, value: object, otherwise: str = "") -> int:
-    """An int, or what counts as one (numpy's), but not a truth value."""
+def whole(name: str, value: object, otherwise: str = "") -> int:
+    """An int, or what counts as one (numpy's), but not a truth value.
+
+    Raises:
+        TypeError: it is none; the message has the name.
+    """
     if isinstance(value, SupportsIndex) and not isinstance(value, bool):
         with contextlib.suppress(TypeError):
             return operator.index(value)

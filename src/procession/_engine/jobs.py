@@ -1,0 +1,413 @@
+"""A call over many items: cut into pieces late, sent a few at a time, settled piece by piece.
+
+What becomes of the outcomes is for the two kinds of jobs to say: ``maps`` collects them, in
+``streams`` they are consumed one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from procession import _core
+from procession._codec import messages
+from procession._codec.functions import Sent
+from procession._codec.objects import dumps_items, loads
+from procession._engine.chunking import ChunkSizer
+from procession._engine.entries import (
+    CANCELLED,
+    DEATH,
+    FAILURE,
+    Answer,
+    decode,
+    function_name,
+    noted,
+    raised,
+)
+from procession._engine.options import Options
+from procession._engine.pieces import LARGEST, Piece
+from procession._engine.policy import Failure
+from procession._engine.sources import Source
+from procession._engine.turn import Turn
+from procession._observe.progress import Counts, Progress, open_progress
+
+if TYPE_CHECKING:
+    from procession._engine.engine import Engine
+
+
+PART_OF_OUTCOMES: Final = messages.OUTCOMES | messages.PART
+
+_OUTCOMES: Final = (messages.OUTCOMES, PART_OF_OUTCOMES)
+"""All other kinds are about the whole piece."""
+
+
+class Batch:
+    """Outcomes of neighbouring items, as they came: decoded by who wants them.
+
+    Attributes:
+        start: the index in the call of the first of them.
+        count: how many.
+        skipped: those among them that are run again, from 0; they have no outcome here.
+        is_absorbed: whether the others were put to where they belong.
+    """
+
+    __slots__ = (
+        "_decoded",
+        "answer",
+        "count",
+        "describe",
+        "is_absorbed",
+        "offset",
+        "skipped",
+        "start",
+        "timeout",
+    )
+
+    def __init__(
+        self, piece: Piece, first: int, count: int, answer: Answer, skipped: frozenset[int]
+    ) -> None:
+        self.start = piece.start + first
+        self.count = count
+        self.answer = answer
+        self.skipped = skipped
+        self.is_absorbed = False
+        self.offset = first
+        self.describe = piece.describe
+        self.timeout = piece.options.timeout
+        self._decoded: tuple[list[Any], dict[int, BaseException]] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes, while it is not decoded."""
+        payload = self.answer[1]
+        return len(payload) if isinstance(payload, bytes) else 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether they were not run because the whole call, or the pool, is over."""
+        kind, payload, _ = self.answer
+        return kind == CANCELLED or (kind == FAILURE and isinstance(payload, BrokenProcessPool))
+
+    def decode(self) -> tuple[list[Any], dict[int, BaseException]]:
+        """The values, and the exceptions by their place among them. Runs code of the user's."""
+        decoded = self._decoded
+        if decoded is None:
+            decoded = self._decode()
+            # Two threads may be at the same one, for none waits for another: the first one's stay.
+            if self._decoded is None:
+                self._decoded = decoded
+            decoded = self._decoded
+        return decoded
+
+    def _decode(self) -> tuple[list[Any], dict[int, BaseException]]:
+        kind, payload, _ = self.answer
+        if kind not in _OUTCOMES:
+            if kind == DEATH:
+                errors = {
+                    place: decode(kind, payload._replace(item=self.offset + place), self.describe)
+                    for place in range(self.count)
+                }
+                return [None] * self.count, {at: error for at, (_, error) in errors.items()}
+            _, error = decode(kind, payload, self.describe)
+            return [None] * self.count, dict.fromkeys(range(self.count), error)
+        failures: list[tuple[int, Any]] = []
+        values = _core.decode_outcomes(payload, loads, failures)
+        return values, {
+            place: self._error(place, what) for place, what in failures if place not in self.skipped
+        }
+
+    def _error(self, place: int, what: Any) -> BaseException:
+        if isinstance(what, Exception):
+            return noted(what)
+        return raised(what, self.describe, self.offset + place, self.timeout)
+
+
+class Job:
+    """What map calls and imap calls have in common.
+
+    Args:
+        source: the items.
+        chunk_size: items a record; None to adapt it to the measured time.
+        target: nanoseconds that an adapted record shall take.
+        stops: whether a record that fails is run no further.
+
+    Attributes:
+        settled, failed, retried: items so far.
+        bar: what shows them.
+    """
+
+    WORD: ClassVar[str]
+    """For people: "a map"."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        function: Callable[..., Any],
+        source: Source,
+        chunk_size: int | None,
+        options: Options,
+        *,
+        target: int,
+        stops: bool,
+    ) -> None:
+        self.engine = engine
+        self.function = function
+        self.options = options
+        self.settled = self.failed = self.retried = 0
+        self.bar: Progress | None = None
+        self._source = source
+        self._sizer = ChunkSizer(None if chunk_size is None else min(chunk_size, LARGEST), target)
+        self.is_closed = False  # nobody wants the outcomes any more
+        self._made: Piece | None = None  # cut and pickled, not sent yet
+        self._on_the_way: set[Piece] = set()
+        self._own: Sent | None = None  # a function published for this call alone
+        self._turn = Turn()
+        self._kind = _kind_of(options, stops=stops)
+
+    def show(self) -> None:
+        """Show how far it is, in the way that its options ask for.
+
+        Raises:
+            Exception: what a bar raises that can not be opened.
+        """
+        spec = self.options.progress
+        if spec is not None and spec is not False:
+            label = self.options.name or function_name(self.function)
+            self.bar = open_progress(spec, self.counts, self._source.total, label)
+
+    # ---- sending; by one thread at a time
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether nothing is left to cut or to send for the first time."""
+        return self._made is None and self._source.is_exhausted
+
+    def feed(self) -> None:
+        """Send what can be sent now; by this thread, or by the one that is at it."""
+        self._turn.take(self._feed)
+
+    def _feed(self) -> None:
+        while self._feed_one():
+            pass
+        self._settle()  # an interrupt may have kept somebody from that
+
+    def _room(self) -> int:
+        """How many items may be cut now."""
+        raise NotImplementedError
+
+    def _feed_one(self) -> bool:
+        """Send the next piece, if there is room for it on both sides."""
+        piece = self._made
+        if piece is None:
+            room = self._room()
+            piece = self._make(room) if room > 0 and not self.is_closed else None
+            if piece is None:
+                return False
+        if piece.block is None and piece.answer is None:  # else an interrupt came in behind that
+            self._on_the_way.add(piece)
+            if piece.failure is None and not self._send(piece):
+                return False
+            if piece.failure is not None:
+                with self.engine.lock:
+                    piece.arrive(self.engine, FAILURE, piece.failure, 0, piece.first, piece.end)
+        self._made = None
+        return True
+
+    def _send(self, piece: Piece) -> bool:
+        try:
+            sent = self.engine.send(piece)
+        except MemoryError as error:
+            piece.failure = error
+            return True
+        if sent and piece.end - piece.first > 1:
+            self.engine.sharing.watch(piece)
+        return sent
+
+    def _make(self, room: int) -> Piece | None:
+        """Cut and pickle the next piece, of at most `room` items; None at the end of the input."""
+        source = self._source
+        start = source.taken
+        items = source.ahead(self._next_size(room))
+        count = len(items)
+        if not count:
+            return None
+        piece = Piece(self, start, 0, count)
+        piece.number = self.engine.ledger.next_number()
+        piece.kind = self._kind
+        try:
+            piece.sent = self._function_as_sent()
+            piece.payload = dumps_items(items)
+            piece.size = len(piece.payload)
+        except Exception as error:
+            # Behind the end of the pool nothing can be published, which is no fault of the items.
+            piece.failure = self.engine.end_error() if self.engine.is_finished else error
+        with self.engine.lock:
+            if source.taken != start or self.is_closed:  # abandoned meanwhile
+                return None
+            # Both or neither, whatever interrupts: there is no call in between.
+            self._made = piece
+            source.taken = start + count
+        return piece
+
+    def _next_size(self, room: int) -> int:
+        source = self._source
+        left = None if source.total is None else max(1, source.total - source.taken)
+        size = self._sizer.next(left, self.engine.workers, room)
+        return size if self.options.max_in_flight is None else min(size, room)
+
+    def _function_as_sent(self) -> Sent:
+        functions = self.engine.functions
+        # Asked for each time: what a lambda captured may change meanwhile.
+        sent = self._own or functions.find(self.function) or functions.publish(self.function)
+        if sent is None:
+            self._own = sent = functions.publish_for_one(self.function)
+        return sent
+
+    # ---- arriving; under the engine's lock
+
+    def arrived(
+        self, piece: Piece, kind: int, payload: Any, taken: int, first: int, end: int
+    ) -> None:
+        """Some of a piece's outcomes are here; told again after an interrupt, perhaps."""
+        if kind not in _OUTCOMES:
+            first, end = piece.reached, piece.end
+        if first >= piece.reached and end > first and piece in self._on_the_way:
+            self._note(piece, first, end, (kind, payload, taken))
+        if kind == PART_OF_OUTCOMES:
+            return
+        if kind == messages.OUTCOMES:
+            self._sizer.measured(max(1, end - piece.first), taken)
+        self.done_with(piece)
+
+    def _note(self, piece: Piece, first: int, end: int, answer: Answer) -> None:
+        """Keep the outcomes of a range."""
+        failed = self._failed_in(answer, end - first)
+        skipped: frozenset[int] = frozenset()
+        if failed and self.options.retries:
+            skipped = frozenset(at for at in failed if self._again(piece, first + at, answer))
+        batch = Batch(piece, first, end - first, answer, skipped)
+        again, lost = len(skipped), len(failed) - len(skipped)
+        if not self.is_closed:
+            if not self._keep(batch, piece):
+                return
+        elif piece.reached > first:
+            return
+        # No call of C behind what keeps it, so no interrupt: all of it or nothing.
+        piece.reached = end
+        self.settled += end - first - again
+        self.failed += lost
+        if self.retried and end - first == 1 and not skipped:  # it had travelled by itself
+            self.engine.settler.forget(piece, first)
+
+    def _failed_in(self, answer: Answer, count: int) -> list[int]:
+        """Which of them failed; looks into the outcomes only where that matters."""
+        kind, payload, _ = answer
+        if kind not in _OUTCOMES:
+            return list(range(count))
+        if not self.options.retries and not self.options.progress:
+            return []
+        failures: list[tuple[int, Any]] = []
+        _core.decode_outcomes(payload, len, failures)
+        return [at for at, _ in failures]
+
+    def _again(self, piece: Piece, item: int, answer: Answer) -> bool:
+        """Whether an item that raised is run again; if so, it is on its way."""
+        kind, payload, _ = answer
+        if kind not in _OUTCOMES:
+            return False  # its death was looked at already, or it was never run
+        settler = self.engine.settler
+        again, is_known = settler.may_run_again(piece, item, Failure.RAISED, payload)
+        if not again:
+            return False
+        part = self._part(piece, item) if is_known else None
+        if part is None:
+            self.retried += 1
+            self.send_part(piece, item, item + 1)
+        elif part.block is None and part not in self.engine.feeder.records:
+            self.engine.send_first(part)  # an interrupt came in before that
+        return True
+
+    def _part(self, piece: Piece, item: int) -> Piece | None:
+        """The one that was made of this item alone, if it is on its way."""
+        for part in self._on_the_way:
+            if part is not piece and part.start == piece.start and part.first == item:
+                return part
+        return None
+
+    def lose(self, piece: Piece, first: int, end: int, answer: Answer) -> None:
+        """Some items have failed with the worker that was at them."""
+        self._note(piece, first, end, answer)
+
+    def send_part(self, piece: Piece, first: int, end: int) -> None:
+        """Send a range of a piece as a piece of its own, before all others."""
+        engine = self.engine
+        part = piece.part(first, end, engine.payload_of(piece))
+        part.number = engine.ledger.next_number()
+        self._on_the_way.add(part)
+        engine.send_first(part)
+
+    def done_with(self, piece: Piece) -> None:
+        """A piece is done with."""
+        self.engine.free_payload(piece)
+        self.engine.sharing.forget(piece)
+        self._on_the_way.discard(piece)
+        self._settle()
+        if not self.all_sent:
+            # The supervisor may have collected it, which feeds nobody: those who do sleep on.
+            self.engine.channel.wake(self)
+            self.engine.channel.wake(self.engine.attendant)
+
+    def _keep(self, batch: Batch, piece: Piece) -> bool:
+        """Outcomes are here; False if they were before, for a signal handler may have come in and
+        kept them. No call in here comes between that question and the end."""
+        raise NotImplementedError
+
+    def _settle(self) -> None:
+        """See whether all is here."""
+        raise NotImplementedError
+
+    # ---- the end
+
+    def forget(self) -> None:
+        """Nobody wants the rest: what is not begun is not run, and nothing more is sent."""
+        engine = self.engine
+        with engine.lock:
+            self.is_closed = True
+            made = self._made
+            if made is not None and made.block is None:
+                self._on_the_way.discard(made)
+            self._made = None
+            self._source.end()
+            engine.settler.withdraw(list(self._on_the_way))
+        try:
+            self._source.close()
+        finally:
+            self.give_back()
+
+    def give_back(self) -> None:
+        """Free what was published for this call alone."""
+        own, self._own = self._own, None
+        if own is not None:
+            self.engine.functions.free(own)
+
+    def counts(self) -> Counts:
+        """How far it is, for a progress bar. Counts what the workers have done, item by item."""
+        done, running = self.settled, 0
+        for _, number, begun, _, finished, *_ in self.engine.seats():
+            piece = self.engine.open.get(number)
+            if isinstance(piece, Piece) and piece.job is self:
+                done += max(0, finished - piece.reached)
+                running += begun > finished
+        return Counts(done=done, failed=self.failed, retried=self.retried, running=running)
+
+
+def _kind_of(options: Options, *, stops: bool) -> int:
+    kind = messages.MAP if stops else messages.EACH
+    if options.star:
+        kind = messages.STARMAP if stops else messages.STAREACH
+    if options.timeout is not None:
+        kind |= messages.TIMED
+    if options.grace is not None:
+        kind |= messages.GUARDED
+    return kind

@@ -1,0 +1,47 @@
+"""What a task's options ask for before it is sent: room for it, and a look at the clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from procession._codec import messages
+from procession._engine.entries import Task
+from procession._engine.options import Options
+
+if TYPE_CHECKING:
+    from procession._engine.engine import Engine
+
+STEP = 0.005
+"""Seconds between two looks whether there is room for one more task."""
+
+
+def prepare(engine: Engine, task: Task) -> None:
+    """Prepare a task with options that are not plain. Waits while too much is under way."""
+    options = task.options
+    if options.max_in_flight is not None or options.max_bytes is not None:
+        _wait_for_room(engine, options, len(task.payload))
+    if options.max_bytes is not None:
+        task.attend = True
+        engine.bytes_under_way += len(task.payload)
+    if options.retries:
+        task.attend = True
+    if options.timeout is not None:
+        engine.supervisor.watch(options.timeout)
+        if options.grace is not None:
+            task.kind |= messages.GUARDED
+
+
+def _wait_for_room(engine: Engine, options: Options, size: int) -> None:
+    while engine.is_running():
+        waiting = engine.feeder.records
+        tasks = len(engine.open) + len(waiting)
+        full = options.max_in_flight is not None and tasks >= options.max_in_flight
+        heavy = (
+            options.max_bytes is not None
+            and engine.bytes_under_way > 0
+            and engine.bytes_under_way + size > options.max_bytes
+        )
+        if not full and not heavy:
+            return
+        oldest = engine.ledger.earliest() or next(iter(waiting), None)
+        engine.step(oldest or engine.attendant, STEP)

@@ -1,0 +1,180 @@
+"""What a pool's calls return: outcomes of tasks, once there are any."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from procession import errors
+from procession._engine.checking import check_timeout
+from procession._engine.engine import Engine
+from procession._engine.entries import Task
+from procession._engine.maps import MapJob
+from procession._engine.options import Options
+from procession._engine.streams import StreamJob
+
+__all__ = [
+    "ApplyResult",
+    "AsyncResult",
+    "IMapIterator",
+    "IMapUnorderedIterator",
+    "MapResult",
+]
+
+
+class Owner(Protocol):
+    """The pool that a call was made through; it is kept alive until the outcome is here."""
+
+    _engine: Engine
+    _options: Options
+
+
+class AsyncResult(Task):
+    """What ``apply_async`` returns: the outcome of one task, once there is one."""
+
+    __slots__ = ("_pool",)
+
+    def __init__(
+        self,
+        pool: Owner,
+        function: Callable[..., Any],
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> None:
+        super().__init__(function, callback, error_callback, pool._options)
+        self._pool: Owner | None = pool  # kept alive until the outcome is here
+
+    def ready(self) -> bool:
+        """Whether there is an outcome."""
+        return self._wait(0)
+
+    def successful(self) -> bool:
+        """Whether the outcome is a value. Raises ValueError if there is none yet."""
+        if not self.ready():
+            raise ValueError(f"{self!r} not ready")
+        return self.outcome()[0]
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait for the outcome, at most `timeout` seconds (None: without limit)."""
+        if timeout is not None:
+            check_timeout(timeout)
+        self._wait(timeout)
+
+    def get(self, timeout: float | None = None) -> Any:
+        """The value, or raises what the task raised.
+
+        Raises:
+            TimeoutError: no outcome within `timeout` seconds (None: without limit).
+            WorkerDied: the task's worker ended before it answered.
+            PoolTerminated: the pool was terminated first.
+        """
+        if timeout is not None:
+            check_timeout(timeout)
+        if self.answer is None and not self._wait(timeout):
+            raise errors.TimeoutError(f"no result within {timeout} seconds")
+        success, value = self.outcome()
+        self._pool = None
+        if success:
+            return value
+        raise value
+
+    def cancel(self) -> bool:
+        """Cancel the task, also while it runs: its process is killed, and replaced.
+
+        Returns:
+            False if there is an outcome already; else ``get`` raises ``CancelledError``.
+        """
+        pool = self._pool
+        return pool is not None and pool._engine.cancel(self)
+
+    def _wait(self, timeout: float | None) -> bool:
+        pool = self._pool
+        if self.answer is None and pool is not None:
+            return pool._engine.wait(self, timeout)
+        return True
+
+
+ApplyResult = AsyncResult
+
+
+class MapResult(AsyncResult):
+    """What ``map_async`` and ``starmap_async`` return: the outcome of all the items together."""
+
+    __slots__ = ("_job",)
+
+    def __init__(self, pool: Owner, job: MapJob) -> None:
+        super().__init__(pool, job.function)
+        self._job = job
+
+    def outcome(self) -> tuple[bool, Any]:
+        """``(True, list of values)`` or ``(False, exception)``; only when there is one."""
+        bar = self._job.bar
+        if bar is not None:
+            bar.close(False)  # it was told how the call ended; this waits until that is shown
+        return self._job.outcome()
+
+    def cancel(self) -> bool:
+        """Give the call up: what was not begun is not run.
+
+        Returns:
+            False if all of it is done already.
+        """
+        if self._job.answer is not None:
+            return False
+        self._job.cancel()
+        return True
+
+    def _wait(self, timeout: float | None) -> bool:
+        return self._job.engine.wait(self._job, timeout)
+
+
+class IMapIterator(Iterator[Any]):
+    """What ``imap`` returns: the results one by one, in order.
+
+    Closed, or dropped half-way, what was not begun is not run, and the input is closed. Dropped
+    before the first result was asked for, all of it is run by the end of the pool's ``close()``, as
+    with the standard library.
+    """
+
+    _is_begun = False
+
+    def __init__(self, pool: Owner, job: StreamJob) -> None:
+        self._pool = pool  # kept alive as long as there may be results
+        self._job = job
+
+    def __iter__(self) -> IMapIterator:
+        return self
+
+    def next(self, timeout: float | None = None) -> Any:
+        """The next result, or raises what that item raised; the iteration can go on after it.
+
+        Raises:
+            StopIteration: there are no more.
+            TimeoutError: none came within `timeout` seconds (None: without limit).
+        """
+        if timeout is not None:
+            check_timeout(timeout)
+        self._is_begun = True
+        outcome = self._job.next(timeout)
+        if outcome is None:
+            raise errors.TimeoutError(f"no result within {timeout} seconds")
+        success, value = outcome
+        if success:
+            return value
+        raise value
+
+    __next__ = next
+
+    def close(self) -> None:
+        """Want no more results."""
+        self._job.close()
+
+    def __del__(self) -> None:
+        job: StreamJob | None = getattr(self, "_job", None)
+        if job is not None and self._is_begun and job.engine.pid == os.getpid():
+            job.close()
+
+
+class IMapUnorderedIterator(IMapIterator):
+    """What ``imap_unordered`` returns: the results one by one, as they come."""

@@ -1,0 +1,103 @@
+"""How records get into the task ring, for the first time or again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from procession._codec import messages
+from procession._codec.objects import dumps_by_value, loads_items
+from procession._engine.entries import CANCELLED, FAILURE, HeldRecord, Record
+from procession._engine.policy import Held
+
+if TYPE_CHECKING:
+    from procession._engine.engine import Engine
+
+
+class Sender:
+    """Sends the records of one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def send(self, record: Record) -> bool:
+        """Put a record into the ring; False if there is no room."""
+        engine = self._engine
+        # The answer to a large one is waited with until its block is known: under the lock.
+        with engine.lock:
+            if engine.is_finished:
+                return False
+            sent, number, kind = record.sent, record.number, record.kind
+            first, end = record.first, record.end
+            # No call between the question and the sending, so no interrupt: it is sent once.
+            if record.block is None:
+                record.position = engine.channel.submit(
+                    record, engine.open, number, kind, *sent, record.payload, first, end
+                )
+                if not record.position:
+                    return False
+            if record.block:
+                record.payload = b""  # the block has it
+        return True
+
+    def send_by_value(self, record: Record, kind: int, error: bytes) -> None:
+        """The workers do not know its function by name, or what its arguments are made of (`kind`
+        says which). Runs code of the user's."""
+        engine = self._engine
+        try:
+            if kind == messages.BY_VALUE:
+                by_value = engine.functions.publish(record.function, by_value=True)
+                record.sent = by_value or record.sent
+            elif not self._arguments_by_value(record):
+                with engine.lock:
+                    record.arrive(engine, messages.ERROR, error, 0)
+                return
+        except Exception as failure:
+            with engine.lock:
+                record.arrive(engine, FAILURE, failure, 0)
+            return
+        self.send_again(HeldRecord(Held.UNSTARTED, record))
+
+    def _arguments_by_value(self, record: Record) -> bool:
+        """Pickle them once more, with what they are made of; False if that was done already."""
+        payload = self.payload_of(record)
+        if b"cloudpickle" in payload:
+            return False
+        by_value = dumps_by_value(loads_items(payload))
+        with self._engine.lock:
+            self.free_payload(record)
+            record.payload = by_value
+        return True
+
+    def send_again(self, held: HeldRecord) -> None:
+        """Send a record once more that is not answered, before all others."""
+        record = held.record
+        assert record is not None
+        with self._engine.lock:
+            if not record.is_wanted:
+                self._engine.answer(record, (CANCELLED, None, 0))
+                return
+            record.payload = self.payload_of(record)
+            self.free_payload(record)
+            record.block = None
+            self.send_first(record)
+
+    def send_first(self, record: Record) -> None:
+        """Send a record before all that waits for room. Under the engine's lock."""
+        feeder = self._engine.feeder
+        feeder.records.appendleft(record)
+        feeder.feed_records()
+        if feeder.records:
+            self._engine.attendant.call()
+
+    def payload_of(self, record: Record) -> bytes:
+        """What it was sent with, also if that lies in a block."""
+        block = record.block
+        return self._engine.channel.fetch(block) if block else record.payload
+
+    def free_payload(self, record: Record) -> None:
+        """A record is answered: its large arguments are not needed any more."""
+        # No call before it is taken out of the record, so no interrupt: it is freed once.
+        block = record.block
+        if block:
+            record.block = 0
+            self._engine.channel.free(block)

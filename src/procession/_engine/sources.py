@@ -1,0 +1,156 @@
+"""Where the items of a call come from: a sequence that is sliced, or an iterator that is pulled.
+
+``taken`` is the index of the first item that is in no piece yet. Whoever has made a piece of the
+items ahead moves it on by an assignment, in which no interrupt can come in; what was looked at and
+not taken is still ahead.
+"""
+
+from __future__ import annotations
+
+import threading
+import types
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from operator import length_hint
+from time import monotonic
+from typing import Any, Protocol
+
+PATIENCE = 0.0002
+"""Seconds that may be spent on pulling for one piece that has an item: a slow input must not hold
+back the items that it has given."""
+
+STRIDE = 16
+"""Items pulled between two looks at the clock, at most; first one, then as many as there are."""
+
+
+class Source(Protocol):
+    """The input of a call."""
+
+    taken: int
+    total: int | None
+    """How many items there are, if that is known."""
+
+    def ahead(self, count: int) -> Sequence[Any]:
+        """The next items, at most `count`; none at the end.
+
+        Raises:
+            BaseException: an interrupt; nothing is lost.
+        """
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether all items were taken."""
+
+    def end(self) -> None:
+        """Give no more. Runs no code of the user's."""
+
+    def close(self) -> None:
+        """Let go of the input, which may run code of the user's."""
+
+
+class Sliced:
+    """A range, list, tuple or string: cut by slicing, so a range stays a range.
+
+    It is not to be changed while the call runs.
+    """
+
+    __slots__ = ("_items", "taken", "total")
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self._items = items
+        self.taken = 0
+        self.total: int | None = len(items)
+
+    def ahead(self, count: int) -> Sequence[Any]:
+        """The next slice."""
+        return self._items[self.taken : self.taken + count]
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether all items were taken."""
+        return self.taken >= len(self._items)
+
+    def end(self) -> None:
+        """Give no more."""
+        self._items, self.taken = (), 0
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class Pulled:
+    """Any iterable: pulled by one thread at a time, and only as far as there is room.
+
+    Args:
+        whole: pieces are to have their full number of items, however slow the input is. As in the
+            standard library, what was pulled of the one in which the input fails goes with it.
+
+    Attributes:
+        error: what the iterator raised where it ended, if it did.
+    """
+
+    __slots__ = ("_held", "_held_from", "_input", "_over", "error", "taken", "total", "whole")
+
+    def __init__(self, items: Iterable[Any], *, whole: bool = False) -> None:
+        self.whole = whole
+        self._input = iter(items)
+        self._held: list[Any] = []  # pulled; those from `taken` on are not in a piece yet
+        self._held_from = 0
+        self._over = False
+        self.error: BaseException | None = None
+        self.taken = 0
+        self.total = _known_length(items)
+
+    def ahead(self, count: int) -> Sequence[Any]:
+        """The next items; fewer than `count` where the input is slow."""
+        whole = self.whole
+        if self.taken > self._held_from:
+            left = self._held[self.taken - self._held_from :]
+            self._held_from, self._held = self.taken, left
+        held = self._held
+        until = None if whole else monotonic() + PATIENCE
+        while len(held) < count and not self._over:
+            before = len(held)
+            step = count - before if whole else min(before or 1, STRIDE, count - before)
+            try:
+                # An interrupt behind it finds them in the list: they are not lost.
+                held.extend(islice(self._input, step))
+            except BaseException as error:
+                if not isinstance(error, Exception) and _is_main_thread():
+                    raise  # an interrupt, most likely
+                self.error = error
+                self._over = True
+                if whole:
+                    held.clear()
+            if len(held) < before + step:
+                self._over = True
+            if until is not None and monotonic() >= until:
+                break
+        return held if len(held) <= count else held[:count]
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the iterator has ended and all that it gave was taken."""
+        return self._over and self.taken >= self._held_from + len(self._held)
+
+    def end(self) -> None:
+        """Pull no more."""
+        self._over = True
+        self._held_from, self._held = self.taken, []
+
+    def close(self) -> None:
+        """Close a generator; one that runs in another thread is left to that."""
+        if isinstance(self._input, types.GeneratorType) and not self._input.gi_running:
+            self._input.close()
+
+
+def _known_length(items: Iterable[Any]) -> int | None:
+    try:
+        known = length_hint(items, -1)
+    except Exception:
+        return None
+    return known if known >= 0 else None
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,326 @@
+"""A crew is kept as the plan wants it: hired, replaced, made larger and smaller."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from procession._engine.crew import BENCH, FEWEST_SEATS, LEAVE, MOST_SEATS, SERVE, seats_for
+from procession._engine.policy import Fate, PoolState
+from procession._engine.staffing import Life
+from tests.engine.crews import Pool, supervised
+
+Supervised = Callable[..., AbstractContextManager[Pool]]
+
+
+@pytest.fixture
+def supervise(monkeypatch: pytest.MonkeyPatch) -> Supervised:
+    """Make such a pool, and close it."""
+    return partial(supervised, monkeypatch)
+
+
+@pytest.fixture
+def pool(supervise: Supervised) -> Iterator[Pool]:
+    """A pool of two that serve."""
+    with supervise() as pool:
+        pool.serve()
+        yield pool
+
+
+def test_seats() -> None:
+    assert [seats_for(n) for n in (1, 64, 65, 1000, 5000)] == [
+        FEWEST_SEATS,
+        FEWEST_SEATS,
+        260,
+        MOST_SEATS,
+        MOST_SEATS,
+    ]
+
+
+def test_the_first_crew_sits_on_the_first_seats(pool: Pool) -> None:
+    assert pool.lives() == {0: Life.SERVING, 1: Life.SERVING}
+    assert pool.channel.duties == {0: SERVE, 1: SERVE}
+
+
+def test_who_dies_is_buried_and_replaced_at_once(pool: Pool) -> None:
+    pool.runs(0, 7)
+    child = pool.children[0]
+    child.end(-signal.SIGSEGV)
+    pool.look()
+    [(seat, ended)] = pool.engine.buried
+    assert (seat, ended.pid, ended.exitcode, ended.fate) == (0, child.pid, -11, Fate.DIED)
+    assert ended.cause is not None
+    assert pool.lives() == {0: Life.STARTING, 1: Life.SERVING}
+    assert pool.children[0] is not child
+
+
+def test_exit_code_0_is_a_death_only_under_a_task(pool: Pool) -> None:
+    pool.runs(1, 7)
+    for child in list(pool.children.values()):
+        child.end(0)
+    pool.look()
+    fates = {seat: ended.fate for seat, ended in pool.engine.buried}
+    assert fates == {0: Fate.RETIRED, 1: Fate.DIED}
+
+
+def test_what_the_dead_one_wrote_is_told_once(pool: Pool) -> None:
+    pool.diary.open(0).note("the last line\n")
+    for _ in range(2):
+        pool.children[0].end(1)
+        pool.look()
+    assert [ended.output for _, ended in pool.engine.buried] == ["the last line\n", ""]
+
+
+# ---- replaced in order
+
+
+def test_one_that_retires_works_until_its_successor_is_warm(pool: Pool) -> None:
+    pool.retires(0)
+    pool.look()
+    assert pool.lives() == {0: Life.RETIRING, 1: Life.SERVING, 2: Life.WARMING}
+    assert pool.channel.duties == {0: SERVE, 1: SERVE, 2: BENCH}
+    pool.ready(2)
+    pool.look()
+    assert pool.lives() == {0: Life.LEAVING, 1: Life.SERVING, 2: Life.BENCH}
+    assert pool.channel.duties == {0: LEAVE, 1: SERVE, 2: BENCH}
+    pool.children[0].end(0)
+    pool.look()
+    assert pool.lives() == {1: Life.SERVING, 2: Life.SERVING}
+    assert pool.channel.duties == {0: LEAVE, 1: SERVE, 2: SERVE}
+    assert pool.started == 3
+
+
+def test_an_old_one_is_replaced_one_after_the_other(supervise: Supervised) -> None:
+    with supervise(workers=2, max_age=60) as pool:
+        pool.serve()
+        assert pool.sleeps <= 60
+        pool.look(59.9)
+        assert set(pool.lives().values()) == {Life.SERVING}
+        pool.look(0.2)
+        assert list(pool.lives().values()) == [Life.RETIRING, Life.SERVING, Life.WARMING]
+        pool.ready(2)
+        pool.look()
+        pool.children[0].end(0)
+        pool.look()
+        assert pool.lives() == {0: Life.WARMING, 1: Life.RETIRING, 2: Life.SERVING}
+
+
+# ---- larger and smaller
+
+
+def test_resize(pool: Pool) -> None:
+    pool.supervisor.resize(3)
+    pool.look()
+    assert pool.lives()[2] is Life.STARTING
+    assert pool.engine.workers == 3
+    pool.ready(2)
+    pool.supervisor.resize(1)
+    pool.look()
+    assert pool.lives() == {0: Life.SERVING, 1: Life.LEAVING, 2: Life.LEAVING}
+    for seat in (1, 2):
+        pool.children[seat].end(0)
+    pool.look()
+    assert pool.lives() == {0: Life.SERVING}
+
+
+@pytest.mark.parametrize("workers", [0, -1, 17])
+def test_impossible_sizes(pool: Pool, workers: int) -> None:
+    with pytest.raises(ValueError, match=f"from 1 to 16 workers, not {workers}"):
+        pool.supervisor.resize(workers)
+    assert pool.engine.workers == 2
+
+
+def test_a_crew_with_nothing_to_do_becomes_small_and_large_again(supervise: Supervised) -> None:
+    with supervise(workers=3, idle_timeout=10) as pool:
+        pool.serve()
+        pool.supervisor.want_spare()
+        pool.look()
+        pool.ready(3)
+        pool.look(9.9)
+        assert len(pool.lives()) == 4
+        pool.look(0.2)
+        assert [life for life in pool.lives().values() if life is not Life.LEAVING] == [
+            Life.SERVING
+        ]
+        assert pool.engine.is_shrunk
+        for seat in (1, 2, 3):
+            pool.children[seat].end(0)
+        pool.look()
+        assert pool.lives() == {0: Life.SERVING}
+        pool.runs(0, 1)
+        pool.supervisor.work_came()
+        pool.look()
+        assert list(pool.lives().values()) == [
+            Life.SERVING,
+            Life.STARTING,
+            Life.STARTING,
+            Life.WARMING,
+        ]
+        assert not pool.engine.is_shrunk
+
+
+def test_work_postpones_it(supervise: Supervised) -> None:
+    with supervise(workers=2, idle_timeout=10) as pool:
+        pool.serve()
+        pool.runs(0, 1)
+        pool.look(11)
+        assert not pool.engine.is_shrunk
+        pool.engine.is_idle = True
+        pool.look(9)
+        pool.engine.ledger.last += 1  # came and went between two looks
+        pool.look(9)
+        pool.look(9)
+        assert not pool.engine.is_shrunk
+        pool.look(2)
+        assert pool.engine.is_shrunk
+
+
+# ---- the spare
+
+
+def test_a_spare_takes_over_at_once(pool: Pool) -> None:
+    pool.supervisor.want_spare()
+    pool.look()
+    pool.ready(2)
+    pool.look()
+    assert pool.lives() == {0: Life.SERVING, 1: Life.SERVING, 2: Life.BENCH}
+    pool.runs(1, 5)
+    assert pool.supervisor.kill_task(1, 5, None, Fate.CANCELLED)
+    assert pool.channel.dooms == [(1, 5, None)]
+    pool.look()
+    assert pool.lives() == {0: Life.SERVING, 1: Life.WARMING, 2: Life.SERVING}
+    assert pool.engine.buried[0][1].fate is Fate.CANCELLED
+
+
+def test_what_is_not_at_that_task_is_not_killed(pool: Pool) -> None:
+    pool.runs(1, 5, item=3)
+    assert not pool.supervisor.kill_task(0, 5, None, Fate.CANCELLED)
+    assert not pool.supervisor.kill_task(1, 6, None, Fate.CANCELLED)
+    assert not pool.supervisor.kill_task(1, 5, 2, Fate.CANCELLED)
+    assert not pool.supervisor.kill_task(9, 5, None, Fate.CANCELLED)
+    assert pool.lives() == {0: Life.SERVING, 1: Life.SERVING}
+    assert pool.supervisor.kill_task(1, 5, 3, Fate.CANCELLED)
+    assert not pool.supervisor.kill_task(1, 5, 3, Fate.CANCELLED)
+
+
+# ---- starts that fail
+
+
+def test_a_failing_initializer_is_reported_once_and_nobody_else_is_hired(
+    supervise: Supervised,
+) -> None:
+    with supervise() as pool:
+        pool.look()
+        pool.engine.news.append(lambda: pool.supervisor.initializer_failed(b"why"))
+        pool.children[0].end(1)
+        pool.look()
+        assert pool.engine.causes == [b"why"]
+        assert pool.started == 2
+
+
+def test_workers_that_exit_before_they_are_ready_break_the_pool_soon(
+    supervise: Supervised,
+) -> None:
+    with supervise() as pool:
+        pool.look()
+        while not pool.engine.causes:
+            for child in list(pool.children.values()):
+                child.end(3)
+            pool.look()
+        assert str(pool.engine.causes[0]).endswith("ended before it was ready: exit code 3")
+        assert pool.started < 10
+
+
+def test_workers_that_are_killed_before_they_are_ready_are_borne_for_longer(
+    supervise: Supervised,
+) -> None:
+    with supervise() as pool:
+        pool.look()
+        for _ in range(20):
+            pool.children[0].end(-9)
+            pool.look()
+        assert pool.engine.causes == []
+        pool.ready(0, 1)
+        pool.look()
+        assert set(pool.lives().values()) == {Life.SERVING}
+
+
+def test_no_room_is_waited_for(pool: Pool) -> None:
+    pool.no_room = 3
+    pool.children[0].end(1)
+    waited = []
+    pool.look()
+    while 0 not in pool.lives():
+        waited.append(pool.sleeps)
+        pool.look(pool.sleeps)
+    assert waited == pytest.approx([0.1, 0.2, 0.4])
+
+
+def test_without_anybody_no_room_breaks_the_pool(supervise: Supervised) -> None:
+    with supervise() as pool:
+        pool.no_room = 10_000
+        pool.look()
+        tries = 0
+        while not pool.engine.causes:
+            pool.look(0.1)
+            tries += 1
+            assert tries < 200
+        assert isinstance(pool.engine.causes[0], OSError)
+
+
+def test_who_is_ready_before_its_start_is_told_counts(supervise: Supervised) -> None:
+    with supervise(workers=1) as pool:
+        start = pool.crew._start
+
+        def fast(seat: int, known: Any) -> None:
+            pool.supervisor.worker_is_ready(seat)
+            start(seat, known)
+
+        pool.crew._start = fast
+        pool.look()
+        assert pool.lives() == {0: Life.SERVING}
+
+
+# ---- the end
+
+
+def test_closing_with_work_left_keeps_the_crew(pool: Pool) -> None:
+    pool.runs(0, 1)
+    pool.engine.state = PoolState.CLOSING
+    pool.children[1].end(0)
+    assert not pool.look()
+    assert len(pool.lives()) == 2
+    pool.engine.is_idle = True
+    for child in list(pool.children.values()):
+        child.end(0)
+    assert pool.look()
+    assert pool.lives() == {}
+
+
+def test_terminating_is_sigterm_and_then_sigkill(pool: Pool) -> None:
+    pool.engine.state = PoolState.TERMINATING
+    assert not pool.look()
+    assert not pool.look(0.9)
+    assert pool.sleeps <= 0.1
+    assert [child.signals for child in pool.children.values()] == [[signal.SIGTERM]] * 2
+    pool.look(0.2)
+    assert pool.look()
+    assert pool.lives() == {}
+
+
+def test_run_ends_and_gives_everything_back(supervise: Supervised) -> None:
+    with supervise() as pool:
+        pool.serve()
+        pool.engine.state = PoolState.TERMINATING
+        for child in pool.children.values():
+            child.dies_of = frozenset({signal.SIGTERM})
+        pool.supervisor.run()
+        assert pool.engine.is_finished
+        assert not pool.supervisor.is_watching
+        assert pool.diary.fileno() == -1
+        pool.supervisor.wake()  # no error, whoever comes too late

@@ -1,0 +1,1 @@
+"""Tests of the pool, by what it promises: results, errors, deaths, interrupts, the end."""

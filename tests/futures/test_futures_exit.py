@@ -1,0 +1,96 @@
+"""The interpreter ends while an executor is there: what was submitted is done first.
+
+That the script's run returns shows that no process is left that holds its output pipes.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.plugins.scripts import RunScript
+
+_HEAD = """
+import os, sys, threading, time
+from procession import get_context
+from procession.futures import Executor
+
+def say(text, after=None):
+    if after is not None:
+        os.read(after, 1)
+    os.write(1, (text + " ").encode())
+    return text
+"""
+
+
+def _run(run_script: RunScript, text: str, code: int = 0) -> tuple[list[str], str]:
+    result = run_script(_HEAD + text)
+    assert result.returncode == code, result.stderr
+    return sorted(result.stdout.split()), result.stderr
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_all_is_done_at_exit(run_script: RunScript, method: str) -> None:
+    text = f"""
+if __name__ == "__main__":
+    executor = Executor(2, get_context("{method}"))
+    for number in range(20):
+        executor.submit(say, str(number))
+    executor.map(say, map(str, range(20, 400)), chunksize=3)
+"""
+    said, complaints = _run(run_script, text)
+    assert said == sorted(map(str, range(400)))
+    assert complaints == ""
+
+
+def test_callbacks_run_at_exit(run_script: RunScript) -> None:
+    text = """
+read, write = os.pipe()
+executor = Executor(1)
+executor.submit(say, "task", read).add_done_callback(lambda future: say("callback"))
+os.write(write, b"x")
+"""
+    assert _run(run_script, text) == (["callback", "task"], "")
+
+
+def test_a_forgotten_executor_is_waited_for(run_script: RunScript) -> None:
+    text = """
+read, write = os.pipe()
+def forget():
+    Executor(1).submit(say, "done", read)
+forget()
+threading.Timer(0.01, os.write, (write, b"x")).start()
+"""
+    assert _run(run_script, text) == (["done"], "")
+
+
+def test_an_error_of_the_program_does_not_keep_it_from_ending(run_script: RunScript) -> None:
+    text = """
+executor = Executor(1)
+executor.submit(say, "done")
+raise SystemExit(3)
+"""
+    assert _run(run_script, text, code=3) == (["done"], "")
+
+
+def test_nothing_is_taken_behind_the_end(run_script: RunScript) -> None:
+    text = """
+import atexit
+@atexit.register
+def late():
+    try:
+        executor.submit(say, "late")
+    except RuntimeError as error:
+        say(str(error).replace(" ", "-"))
+executor = Executor(1)
+executor.submit(say, "first")
+"""
+    assert _run(run_script, text) == (["cannot-schedule-new-futures-after-shutdown", "first"], "")
+
+
+def test_a_module_with_an_executor_can_be_imported_again(run_script: RunScript) -> None:
+    text = """
+executor = Executor(1, get_context("spawn"))
+if __name__ == "__main__":
+    executor.submit(say, "once").result()
+"""
+    assert _run(run_script, text) == (["once"], "")
