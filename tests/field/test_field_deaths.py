@@ -228,3 +228,13 @@ def _limit_memory() -> None:
 
 def _allocate(size: int) -> int:
     return len(bytearray(size))
+
+
+def test_a_death_that_breaks_the_pool_says_so() -> None:
+    with mp.Pool(2) as pool:
+        with pytest.raises(mp.WorkerDied, match="the pool is broken by it") as caught:
+            pool.options(on_death="break").apply(os._exit, (3,))
+        assert caught.value.broke_pool
+        with pytest.raises(BrokenProcessPool) as refused:
+            pool.apply(abs, (1,))
+    assert isinstance(refused.value.__cause__, mp.WorkerDied)

@@ -14,7 +14,7 @@ from procession._codec.objects import loads, short_repr
 from procession._engine.ending import completed
 from procession._engine.options import PLAIN, Options
 from procession._engine.outline import outline_call
-from procession._engine.policy import Ended, Failure, Fate, Held
+from procession._engine.policy import Ended, Failure, Fate
 from procession.errors.pool import TaskTimeout, WorkerDied
 
 if TYPE_CHECKING:
@@ -172,14 +172,6 @@ class Record:
     def describe(self, item: int) -> tuple[str, int | None]:
         """In short, for people: the call, and the item's index within it."""
         raise NotImplementedError
-
-
-class HeldRecord(NamedTuple):
-    """What a dead worker held."""
-
-    state: Held
-    record: Record | None = None
-    item: int = 0
 
 
 class Task(Record):

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from procession._codec import messages
 from procession._codec.objects import dumps_by_value, loads_items
-from procession._engine.entries import CANCELLED, FAILURE, HeldRecord, Record
-from procession._engine.policy import Held
+from procession._engine.entries import CANCELLED, FAILURE, Record
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
@@ -55,7 +54,7 @@ class Sender:
             with engine.lock:
                 record.arrive(engine, FAILURE, failure, 0)
             return
-        self.send_again(HeldRecord(Held.UNSTARTED, record))
+        self.send_again(record)
 
     def _arguments_by_value(self, record: Record) -> bool:
         """Pickle them once more, with what they are made of; False if that was done already."""
@@ -68,10 +67,8 @@ class Sender:
             record.payload = by_value
         return True
 
-    def send_again(self, held: HeldRecord) -> None:
+    def send_again(self, record: Record) -> None:
         """Send a record once more that is not answered, before all others."""
-        record = held.record
-        assert record is not None
         with self._engine.lock:
             if not record.is_wanted:
                 self._engine.answer(record, (CANCELLED, None, 0))

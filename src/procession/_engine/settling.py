@@ -18,7 +18,6 @@ from procession._engine.entries import (
     FAILURE,
     Answer,
     Death,
-    HeldRecord,
     Record,
     Task,
     death_error,
@@ -127,7 +126,7 @@ class Settler:
         if ruling.verdict is not Verdict.RETRY:
             return False
         if not (is_known and task.number in engine.open):
-            engine.send_again(HeldRecord(Held.STARTED, task))
+            engine.send_again(task)
         return True
 
     # ---- a worker has ended
@@ -149,7 +148,7 @@ class Settler:
         if engine.state is PoolState.BROKEN or engine.state is PoolState.TERMINATING:
             engine.answer(record, (FAILURE, engine.end_error(), 0))
         elif not remains.started:
-            engine.send_again(HeldRecord(held, record))
+            engine.send_again(record)
         elif isinstance(record, Piece):
             self._settle_piece(record, remains, ended)
         else:
@@ -160,7 +159,7 @@ class Settler:
         failure = failure_of(ended.fate)
         history, ruling, _ = self._judge(record, 0, failure, ended)
         if ruling.verdict is Verdict.RETRY:
-            self._engine.send_again(HeldRecord(Held.STARTED, record))
+            self._engine.send_again(record)
             return
         self._engine.answer(record, self._death(record, 0, ended, history, ruling))
         self.forget(record)
