@@ -181,7 +181,7 @@ def main(wanted: list[str]) -> int:
             if trouble:
                 failed.append(job)
                 print(trouble, file=sys.stderr, flush=True)
-    print(f"core-test: {len(jobs) - len(failed)} passed, {len(failed)} failed")
+    print(f"core-test: {len(jobs) - len(failed)} passed, {len(failed)} failed", *failed)
     return 1 if failed else 0
 
 
