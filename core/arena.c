@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "headroom.h"
 #include "platform.h"
 
 #define PCN_SMALLEST_RESERVE (PCN_DATA_AT + (64u << 20))
@@ -28,6 +29,7 @@ enum pcn_status pcn_arena_create(struct pcn_arena *arena, uint64_t reserve)
 {
     memset(arena, 0, sizeof *arena);
     arena->fd = -1;
+    uint64_t wanted = reserve;
     /* The program needs addresses, too. */
     if (reserve > pcn_address_limit() / 4)
         reserve = pcn_address_limit() / 4;
@@ -66,6 +68,11 @@ enum pcn_status pcn_arena_create(struct pcn_arena *arena, uint64_t reserve)
     arena->fd = fd;
     arena->reserve = reserve;
     head->reserve = reserve;
+    head->wanted = wanted;
+    uint64_t addresses = reserve - PCN_DATA_AT, budget = pcn_default_budget();
+    if (budget == 0 || budget > addresses)
+        budget = addresses;
+    pcn_store_relaxed64(&head->budget, budget);
     head->stamp = pcn_layout_stamp();
     head->magic = PCN_MAGIC;
     return PCN_OK;

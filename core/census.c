@@ -28,6 +28,8 @@ struct pcn_census pcn_census_sizes(const struct pcn_arena *arena)
     sizes.holds = at_most(pcn_load_acquire32(&head->holds_high), PCN_MAX_HOLDS);
     /* SYNC(spot.table): as above. */
     sizes.spots = at_most(pcn_load_acquire32(&head->spots_high), PCN_MAX_SPOTS);
+    /* SYNC(block.table): as above; but it may be given back, and be another one's then. */
+    sizes.blocks = at_most(pcn_load_acquire32(&head->blocks_high), PCN_MAX_BLOCKS);
     return sizes;
 }
 
@@ -152,6 +154,8 @@ bool pcn_census_object(const struct pcn_arena *arena, uint32_t index,
         break;
     case PCN_MEMORY:
         record->value = object->size;
+        record->initial = object->purpose;
+        record->flags = pcn_load_relaxed32(&object->frozen) != 0 ? PCN_CENSUS_FROZEN : 0;
         break;
     default:
         break;
@@ -220,4 +224,35 @@ bool pcn_census_spot(const struct pcn_arena *arena, uint32_t index,
     record->alive = pcn_census_alive(arena, owner);
     name_of_process(arena, owner, record->whose);
     return unchanged(&spot->serial, serial, &spot->owner, owner);
+}
+
+bool pcn_census_block(const struct pcn_arena *arena, uint32_t index,
+                      struct pcn_block_record *record)
+{
+    const struct pcn_block *block = pcn_block_at(arena, index);
+    uint64_t offset = pcn_load_relaxed64(&block->offset);
+    pcn_token owner = pcn_load_relaxed64(&block->owner);
+    /* SYNC(census.copy): see unchanged(). */
+    pcn_fence_seq_cst();
+    memset(record, 0, sizeof *record);
+    /* SYNC(block.transit): whoever sees TRANSIT sees whose it is. */
+    record->state = pcn_load_acquire32(&block->state);
+    if (record->state == PCN_BLOCK_RAW || record->state == PCN_BLOCK_JOINED)
+        return false;
+    record->offset = offset;
+    record->capacity = pcn_load_relaxed64(&block->capacity);
+    record->warm = pcn_load_relaxed32(&block->warm) != 0;
+    if (record->state != PCN_BLOCK_FREE) {
+        record->owner = owner;
+        record->length = block->length;
+        record->object = pcn_load_relaxed32(&block->object);
+    }
+    return unchanged(&block->owner, owner, &block->offset, offset);
+}
+
+struct pcn_room pcn_census_room(const struct pcn_arena *arena)
+{
+    const struct pcn_head *head = pcn_head(arena);
+    return (struct pcn_room){pcn_load_relaxed64(&head->budget), pcn_load_relaxed64(&head->paged),
+                             pcn_load_relaxed64(&head->warm_free)};
 }

@@ -270,6 +270,21 @@ enum pcn_status pcn_channel_wait_work(struct pcn_arena *arena, struct pcn_channe
     return slept(pcn_doorbell_sleep(&channel->work, ticket, timeout_ns));
 }
 
+static enum pcn_status publish_answer(struct pcn_arena *arena, struct pcn_channel *channel,
+                                      struct pcn_message *message,
+                                      const struct pcn_part *parts, uint32_t count, bool wait)
+{
+    if (message->block)
+        pcn_block_send(arena, message->block, channel->parent);
+    PCN_FAILPOINT("channel.answer.placed");
+    enum pcn_status status = push(arena, &channel->results, message, parts, count, wait, NULL);
+    if (status != PCN_OK)
+        return status;
+    PCN_FAILPOINT("channel.answer.published");
+    pcn_doorbell_ring(&channel->news);
+    return PCN_OK;
+}
+
 enum pcn_status pcn_channel_answer(struct pcn_arena *arena, struct pcn_channel *channel,
                                    struct pcn_message *message, const struct pcn_part *parts,
                                    uint32_t count, bool wait)
@@ -282,17 +297,17 @@ enum pcn_status pcn_channel_answer(struct pcn_arena *arena, struct pcn_channel *
     enum pcn_status status = place_payload(arena, message, parts, count, wait);
     if (status != PCN_OK)
         return status;
-    if (message->block)
-        pcn_block_send(arena, message->block, channel->parent);
-    PCN_FAILPOINT("channel.answer.placed");
-    status = push(arena, &channel->results, message, parts, count, wait, NULL);
-    if (status != PCN_OK) {
+    status = publish_answer(arena, channel, message, parts, count, wait);
+    if (status != PCN_OK)
         withdraw(arena, message);
-        return status;
-    }
-    PCN_FAILPOINT("channel.answer.published");
-    pcn_doorbell_ring(&channel->news);
-    return PCN_OK;
+    return status;
+}
+
+enum pcn_status pcn_channel_answer_block(struct pcn_arena *arena, struct pcn_channel *channel,
+                                         struct pcn_message *message, bool wait)
+{
+    message->length = pcn_block_length(arena, message->block);
+    return publish_answer(arena, channel, message, NULL, 0, wait);
 }
 
 enum pcn_status pcn_channel_wait_room(struct pcn_channel *channel, uint64_t length,

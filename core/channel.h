@@ -30,9 +30,11 @@ struct pcn_message {
 };
 
 /* Kinds that the core knows: outcomes of items, encoded in a claim's area; not the last record
- * about their task; a task that was revoked. */
+ * about their task; its block is a body with buffers beside it (apart.h); a task that was
+ * revoked. */
 #define PCN_OUTCOMES 2u
 #define PCN_PART 0x100u
+#define PCN_APART 0x200u
 #define PCN_REVOKED UINT32_MAX
 
 struct pcn_channel {
@@ -148,6 +150,11 @@ enum pcn_status pcn_channel_area(struct pcn_arena *arena, struct pcn_channel *ch
 enum pcn_status pcn_channel_answer(struct pcn_arena *arena, struct pcn_channel *channel,
                                    struct pcn_message *message, const struct pcn_part *parts,
                                    uint32_t count, bool wait);
+
+/* The same for a payload that lies in `message->block`, a block of this process's. Unless PCN_OK it
+ * still is: to be tried again, or freed. PCN_OK, PCN_FULL, PCN_BUSY. */
+enum pcn_status pcn_channel_answer_block(struct pcn_arena *arena, struct pcn_channel *channel,
+                                         struct pcn_message *message, bool wait);
 
 /* Wait until the result ring has room for more. PCN_OK, PCN_TIMEOUT, PCN_SIGNAL. */
 enum pcn_status pcn_channel_wait_room(struct pcn_channel *channel, uint64_t length,

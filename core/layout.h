@@ -19,7 +19,7 @@
 #include "atomics.h"
 
 #define PCN_MAGIC 0x6e6f697373636f72u /* "rocssion", little end first */
-#define PCN_LAYOUT_VERSION 2u
+#define PCN_LAYOUT_VERSION 3u
 #define PCN_CACHE_LINE 64u
 #define PCN_PAGE 4096u
 #define PCN_MAX_SLOTS 4096u
@@ -90,21 +90,30 @@ enum pcn_block_state {
     PCN_BLOCK_FREE,    /* pages may be there (warm) or not */
     PCN_BLOCK_OWNED,   /* `owner` has it; its death frees it */
     PCN_BLOCK_TRANSIT, /* on its way from `sender` to `owner` */
+    PCN_BLOCK_JOINED,  /* its bytes belong to the block before it, until that is freed */
 };
 
 /* All fields are written under the heap's lock, except state OWNED -> TRANSIT, which the
- * owner itself stores (owner before state). A death between two stores leaves the state
- * that stood before; the free lists are derived and rebuilt from this table. */
+ * owner itself stores (owner before state), and what its owner alone looks at. A death between
+ * two stores leaves the state that stood before; the free lists and the accounts are derived
+ * and rebuilt from this table. Readers without the lock may see the descriptor change that
+ * they look at, unless it is of a block that they have; those before it never do then. */
 struct pcn_block {
     pcn_atomic64 owner;
     pcn_atomic64 sender;
     pcn_atomic32 state;
-    pcn_atomic32 warm;   /* 1: its pages exist */
-    uint64_t offset;     /* from the arena's base; page aligned; fixed once set */
-    uint64_t capacity;   /* bytes; a size class; fixed once set */
+    /* 1: its pages exist. Who owns it writes 1, once they are reserved. */
+    pcn_atomic32 warm;
+    pcn_atomic64 offset; /* from the arena's base; page aligned; fixed while it is counted */
+    /* Bytes: its class's, and those of the blocks that are joined to it. */
+    pcn_atomic64 capacity;
     uint64_t length;     /* bytes in use */
-    uint32_t size_class;
+    uint32_t size_class; /* of what lies before the next descriptor's offset */
     uint32_t next_free;  /* index + 1 of the next free block of the class; derived */
+    /* Index of the object that it was made for or handed to; counts only while `owner` is the
+     * token of one. Written by who hands it over, before. A death leaves an old one. */
+    pcn_atomic32 object;
+    uint32_t unused;
 };
 
 /* Whose token a mutex's word names, with which its body begins (mutex.h); 0: nobody's. */
@@ -124,6 +133,13 @@ enum pcn_kind {
     PCN_MEMORY,    /* plain bytes: in the body, or in a block */
 };
 
+/* What memory is for. */
+enum pcn_purpose {
+    PCN_MEMORY_VALUES,   /* what its holders write: a ctypes object */
+    PCN_MEMORY_SENT,     /* a copy of what its maker sends */
+    PCN_MEMORY_RECEIVED, /* what its maker was sent */
+};
+
 /* Something that processes share by handles. It lives as long as one hold names it.
  * All but the body is written under objects_lock; the body belongs to the kind. */
 struct pcn_object {
@@ -137,7 +153,13 @@ struct pcn_object {
     uint64_t size;
     uint32_t remains;   /* records of dead holders; derived */
     uint32_t carries;   /* 1: pins have been entrusted to it */
-    uint64_t spare[3];
+    /* PCN_MEMORY: 1: nobody writes its bytes any more. Written once, by its maker, before others
+     * know of it. */
+    pcn_atomic32 frozen;
+    /* PCN_MEMORY: enum pcn_purpose, for reports. Written once, by its maker, before others know of
+     * it. */
+    uint32_t purpose;
+    uint64_t spare[2];
     _Alignas(PCN_CACHE_LINE) uint8_t body[PCN_BODY];
 };
 
@@ -161,7 +183,7 @@ struct pcn_hold {
     /* What the process has in hand: a mutex, permits of a semaphore. Announced before it is
      * taken and withdrawn behind it: so too large for a moment, never too small. */
     pcn_atomic32 held;
-    pcn_atomic32 flags; /* PCN_HOLD_KEEP, and the kind's own from bit 8 on */
+    pcn_atomic32 flags; /* PCN_HOLD_*, and the kind's own from bit 8 on */
     /* A queue's: items taken, tasks done, and the positions of the last taking. A mutex's:
      * in `taking_from` the thread that owns it. */
     pcn_atomic64 taken;
@@ -174,6 +196,8 @@ struct pcn_hold {
 
 /* Keep what a dead process leaves of it, though it holds nothing. */
 #define PCN_HOLD_KEEP 1u
+/* A pin: nothing that needs it has been published. It ends with who made it. */
+#define PCN_HOLD_UNSENT 2u
 
 enum pcn_spot_state { PCN_SPOT_IDLE, PCN_SPOT_WAITING, PCN_SPOT_NOTIFIED };
 
@@ -196,14 +220,29 @@ struct pcn_head {
     uint64_t magic;
     uint64_t stamp;   /* layout version and structure sizes; another stamp is refused */
     uint64_t reserve; /* bytes of address space */
+    uint64_t wanted;  /* as many as its maker asked for; the system may have granted less */
     /* Guards the growth of the slot table; the kernel marks it if its holder dies. */
     pthread_mutex_t slots_lock;
     /* Slots ever used; grown under slots_lock. Blocks ever used; grown under heap_lock. */
     pcn_atomic32 slots_high;
     pcn_atomic32 blocks_high;
     struct pcn_lock heap_lock;
-    /* index + 1 of the first free block of each class; derived from the table. */
-    uint32_t free_blocks[PCN_CLASSES];
+    /* index + 1 of the first free block of each class, with pages and without; derived from the
+     * table. */
+    uint32_t free_warm[PCN_CLASSES];
+    uint32_t free_cold[PCN_CLASSES];
+    /* Bytes that blocks may have pages for; 0: no bound. Written under heap_lock. */
+    pcn_atomic64 budget;
+    /* Bytes of all blocks that are in use or have pages, and of those among them that are free.
+     * Derived from the table; written under heap_lock. */
+    pcn_atomic64 paged;
+    pcn_atomic64 warm_free;
+    /* How many blocks were freed so far: who waits for room sleeps on its lower half. Written
+     * under heap_lock, by adding; a death leaves it too small by one at most. */
+    pcn_atomic32 freed;
+    /* 1: somebody is about to sleep there, or sleeps. Set and cleared under heap_lock; who clears
+     * it wakes them all. A death leaves a needless wake, or sleepers until their time is over. */
+    pcn_atomic32 room_waiters;
     /* Guards objects and holds. The counts only grow, under it. */
     struct pcn_lock objects_lock;
     pcn_atomic64 serials; /* the last one given; grown under objects_lock */

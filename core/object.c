@@ -119,8 +119,10 @@ static void end(struct pcn_arena *arena, uint32_t first)
         pcn_spot_forget(arena, name);
         forget_remains(arena, name, 0);
         PCN_FAILPOINT("object.end.forgotten");
-        if (object->block != 0 || pcn_load_relaxed32(&object->kind) == PCN_QUEUE)
+        if (pcn_load_relaxed32(&object->kind) == PCN_QUEUE)
             pcn_block_sweep_object(arena, pcn_object_token(name));
+        else if (object->block != 0)
+            pcn_block_free_of(arena, object->block, pcn_object_token(name));
         PCN_FAILPOINT("object.end.swept");
         pcn_store_relaxed64(&object->serial, 0);
         PCN_FAILPOINT("object.end.freed");
@@ -196,7 +198,7 @@ static bool is_there(const struct pcn_arena *arena, struct pcn_name name)
 
 /* A record that names the object and is ours; under the lock. */
 static enum pcn_status take_hold(struct pcn_arena *arena, struct pcn_name name,
-                                 enum pcn_hold_kind kind, uint32_t *index)
+                                 enum pcn_hold_kind kind, uint32_t flags, uint32_t *index)
 {
     struct pcn_head *head = pcn_head(arena);
     if (head->free_holds != 0) {
@@ -214,6 +216,7 @@ static enum pcn_status take_hold(struct pcn_arena *arena, struct pcn_name name,
     pcn_store_relaxed64(&hold->serial, name.serial);
     pcn_store_relaxed32(&hold->object, name.object);
     pcn_store_relaxed32(&hold->kind, kind);
+    pcn_store_relaxed32(&hold->flags, flags);
     pcn_store_relaxed32(&hold->pid, pcn_load_relaxed32(&slot->pid));
     PCN_FAILPOINT("object.hold.written");
     /* SYNC(object.hold): the record is whole before it counts; readers have no lock. */
@@ -261,7 +264,7 @@ enum pcn_status pcn_object_create(struct pcn_arena *arena, enum pcn_kind kind,
     lock(arena);
     enum pcn_status status = make(arena, kind, name);
     if (status == PCN_OK) {
-        status = take_hold(arena, *name, PCN_HOLD, hold);
+        status = take_hold(arena, *name, PCN_HOLD, 0, hold);
         if (status != PCN_OK)
             end(arena, name->object);
     }
@@ -270,24 +273,38 @@ enum pcn_status pcn_object_create(struct pcn_arena *arena, enum pcn_kind kind,
 }
 
 static enum pcn_status add(struct pcn_arena *arena, struct pcn_name name,
-                           enum pcn_hold_kind kind, uint32_t *index)
+                           enum pcn_hold_kind kind, uint32_t flags, uint32_t *index)
 {
     lock(arena);
     enum pcn_status status =
-        is_there(arena, name) ? take_hold(arena, name, kind, index) : PCN_CLOSED;
+        is_there(arena, name) ? take_hold(arena, name, kind, flags, index) : PCN_CLOSED;
     unlock(arena);
     return status;
 }
 
 enum pcn_status pcn_object_hold(struct pcn_arena *arena, struct pcn_name name, uint32_t *hold)
 {
-    return add(arena, name, PCN_HOLD, hold);
+    return add(arena, name, PCN_HOLD, 0, hold);
 }
-
 
 enum pcn_status pcn_object_pin(struct pcn_arena *arena, struct pcn_name name, uint32_t *pin)
 {
-    return add(arena, name, PCN_PIN, pin);
+    return add(arena, name, PCN_PIN, 0, pin);
+}
+
+enum pcn_status pcn_object_pin_unsent(struct pcn_arena *arena, struct pcn_name name,
+                                      uint32_t *pin)
+{
+    return add(arena, name, PCN_PIN, PCN_HOLD_UNSENT, pin);
+}
+
+void pcn_object_confirm(struct pcn_arena *arena, struct pcn_name name, uint32_t pin)
+{
+    lock(arena);
+    struct pcn_hold *hold = find_pin(arena, name, pin);
+    if (hold)
+        pcn_store_relaxed32(&hold->flags, 0);
+    unlock(arena);
 }
 
 void pcn_object_unpin(struct pcn_arena *arena, struct pcn_name name, uint32_t pin)
@@ -307,6 +324,9 @@ void pcn_object_entrust(struct pcn_arena *arena, struct pcn_name name, uint32_t 
         pcn_object_at(arena, carrier.object)->carries = 1;
         PCN_FAILPOINT("object.entrust.marked");
         pcn_store_relaxed64(&hold->owner, pcn_object_token(carrier));
+        PCN_FAILPOINT("object.entrust.entrusted");
+    } else if (hold) {
+        pcn_store_relaxed32(&hold->flags, 0);
     }
     unlock(arena);
 }
@@ -377,7 +397,8 @@ void pcn_object_sweep(struct pcn_arena *arena, pcn_token dead, pcn_token heir)
         if (owner == 0 || pcn_token_slot(owner) != pcn_token_slot(dead) || owner > dead ||
             !counts(hold))
             continue;
-        if (pcn_load_relaxed32(&hold->kind) == PCN_PIN && heir != 0) {
+        if (pcn_load_relaxed32(&hold->kind) == PCN_PIN && heir != 0 &&
+            (pcn_load_relaxed32(&hold->flags) & PCN_HOLD_UNSENT) == 0) {
             pcn_store_relaxed64(&hold->owner, heir);
         } else if (pcn_load_relaxed32(&hold->kind) == PCN_HOLD &&
                    leaves_something(arena, hold, left)) {

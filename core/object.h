@@ -31,16 +31,25 @@ void pcn_object_release(struct pcn_arena *arena, uint32_t hold);
  * PCN_OK, PCN_CLOSED, PCN_NO_MEMORY. */
 enum pcn_status pcn_object_pin(struct pcn_arena *arena, struct pcn_name name, uint32_t *pin);
 
+/* The same for a name that is not going to be published before pcn_object_entrust(): until then
+ * the pin ends with this process. */
+enum pcn_status pcn_object_pin_unsent(struct pcn_arena *arena, struct pcn_name name,
+                                      uint32_t *pin);
+
+/* The name may be published without that: the pin is like any other from now on. */
+void pcn_object_confirm(struct pcn_arena *arena, struct pcn_name name, uint32_t pin);
+
 /* Nothing happens if that pin is gone. */
 void pcn_object_unpin(struct pcn_arena *arena, struct pcn_name name, uint32_t pin);
 
 /* From now on the pin is not this process's but the `carrier`'s, an object that the name lies in
- * or goes through: it ends with that, if nobody has unpinned it by then. */
+ * or goes through: it ends with that, if nobody has unpinned it by then. To be done before the name
+ * is published. If the carrier has ended the pin is confirmed. */
 void pcn_object_entrust(struct pcn_arena *arena, struct pcn_name name, uint32_t pin,
                         struct pcn_name carrier);
 
 /* What becomes of the holds and spots of a dead process and those before it in its slot;
- * pins go to `heir` (0: nobody). Part of the sweep. */
+ * pins that may have been published go to `heir` (0: nobody). Part of the sweep. */
 void pcn_object_sweep(struct pcn_arena *arena, pcn_token dead, pcn_token heir);
 
 /* The owner's token of blocks that belong to an object. */

@@ -12,6 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* MADV_POPULATE_WRITE, from Linux 5.14 on. */
+#define PCN_POPULATE_WRITE 23
+
 uint64_t pcn_now_ns(void)
 {
     struct timespec now;
@@ -53,6 +56,18 @@ void *pcn_map_readonly(int fd, uint64_t size)
     return base == MAP_FAILED ? NULL : base;
 }
 
+void *pcn_map_private(int fd, uint64_t offset, uint64_t size)
+{
+    int flags = MAP_PRIVATE | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0);
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset);
+    return base == MAP_FAILED ? NULL : base;
+}
+
+uint64_t pcn_page_size(void)
+{
+    return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 void pcn_unmap(void *base, uint64_t size)
 {
     munmap(base, size);
@@ -75,6 +90,24 @@ uint64_t pcn_file_used(int fd)
     return fstat(fd, &about) == 0 ? (uint64_t)about.st_blocks * 512u : 0;
 }
 
+bool pcn_read_text(const char *path, char *text, uint64_t room)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    uint64_t length = 0;
+    while (length + 1 < room) {
+        ssize_t got = read(fd, text + length, (size_t)(room - 1 - length));
+        if (got > 0)
+            length += (uint64_t)got;
+        else if (got == 0 || errno != EINTR)
+            break;
+    }
+    close(fd);
+    text[length] = 0;
+    return length > 0;
+}
+
 int pcn_reserve_pages(int fd, uint64_t offset, uint64_t length)
 {
     while (fallocate(fd, 0, (off_t)offset, (off_t)length) != 0) {
@@ -90,6 +123,32 @@ void pcn_return_pages(int fd, uint64_t offset, uint64_t length)
                      (off_t)length) != 0 &&
            errno == EINTR)
         continue;
+}
+
+/* Whether the page at each end and the one in the middle are in this process's page table. */
+static bool is_mapped(const uint8_t *at, uint64_t length)
+{
+    const uint8_t *samples[] = {at, at + length / 2, at + length - 1};
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    bool all = true;
+    for (size_t i = 0; fd >= 0 && all && i < sizeof samples / sizeof *samples; i++) {
+        uint64_t entry = 0; /* one for each page; its highest bit: present */
+        uint64_t number = (uintptr_t)samples[i] / pcn_page_size();
+        all = pread(fd, &entry, sizeof entry, (off_t)(number * sizeof entry)) !=
+                  (ssize_t)sizeof entry ||
+              entry >> 63;
+    }
+    if (fd >= 0)
+        close(fd);
+    return all;
+}
+
+void pcn_map_ahead(uint8_t *at, uint64_t length)
+{
+    if (length < PCN_LEAST_AHEAD || is_mapped(at, length))
+        return;
+    uint64_t before = (uintptr_t)at % pcn_page_size();
+    madvise(at - before, length + before, PCN_POPULATE_WRITE);
 }
 
 enum pcn_slept pcn_futex_wait(pcn_atomic32 *word, uint32_t expected, uint64_t timeout_ns)

@@ -27,6 +27,13 @@ void *pcn_map_shared(int fd, uint64_t size);
 /* The same, for reading only: a store raises SIGSEGV. */
 void *pcn_map_readonly(int fd, uint64_t size);
 
+/* Map [offset, offset + size) of `fd`, from a page's begin, for writing, privately: stores stay
+ * this process's. `fd` -1: empty memory. Returns NULL on failure (errno). */
+void *pcn_map_private(int fd, uint64_t offset, uint64_t size);
+
+/* Bytes of a page of this system. */
+uint64_t pcn_page_size(void);
+
 void pcn_unmap(void *base, uint64_t size);
 void pcn_close(int fd);
 uint64_t pcn_file_size(int fd);
@@ -34,12 +41,24 @@ uint64_t pcn_file_size(int fd);
 /* Bytes of memory that the file's pages take now. */
 uint64_t pcn_file_used(int fd);
 
+/* Read a small file, as the kernel shows of itself, as a text of less than `room` bytes; false: it
+ * can not be read. What does not fit is left out. */
+bool pcn_read_text(const char *path, char *text, uint64_t room);
+
 /* Make sure that the pages of [offset, offset + length) exist, so that touching them can
  * not raise SIGBUS. Returns 0, or the errno of the refusal (ENOMEM, ENOSPC). */
 int pcn_reserve_pages(int fd, uint64_t offset, uint64_t length);
 
 /* Give the pages of [offset, offset + length) back; they read as zero afterwards. */
 void pcn_return_pages(int fd, uint64_t offset, uint64_t length);
+
+/* Before so many bytes of shared memory are written: where they are not in this process's page table
+ * yet, put them there at once, which costs half of what a fault for each page does. Their pages
+ * exist. Nothing happens where the system does not offer it. */
+void pcn_map_ahead(uint8_t *at, uint64_t length);
+
+/* For less than this it does not pay to ask whether they are. */
+#define PCN_LEAST_AHEAD (1u << 20)
 
 enum pcn_slept { PCN_SLEPT_WOKEN, PCN_SLEPT_TIMEOUT, PCN_SLEPT_CHANGED, PCN_SLEPT_SIGNAL };
 

@@ -99,27 +99,13 @@ static bool is_announced(const struct pcn_doorbell *bell)
 
 /* ---- putting ---- */
 
-enum pcn_status pcn_queue_pack(const struct pcn_share *share, struct pcn_item *item, bool wait)
+/* Take a side's lock; what a dead owner had in hand is given back. */
+static enum pcn_status lock_produce(const struct pcn_share *share, bool wait)
 {
-    if (item->length <= PCN_QUEUE_INLINE || item->block)
-        return PCN_OK;
-    pcn_block_id block;
-    enum pcn_status status = pcn_block_allocate(share->arena, item->length, &block, wait);
-    if (status != PCN_OK)
-        return status;
-    memcpy(pcn_block_bytes(share->arena, block), item->bytes, item->length);
-    PCN_FAILPOINT("queue.pack.copied");
-    pcn_block_give(share->arena, block, pcn_object_token(share->name));
-    PCN_FAILPOINT("queue.pack.given");
-    item->block = block;
-    return PCN_OK;
-}
-
-void pcn_queue_unpack(const struct pcn_share *share, struct pcn_item *item)
-{
-    if (item->block)
-        pcn_block_free(share->arena, item->block, false, true);
-    item->block = 0;
+    enum pcn_status got = lock(share, &share->queue->produce, wait);
+    if (got == PCN_OWNER_DIED)
+        pcn_queue_mend_puts(share);
+    return got;
 }
 
 static uint64_t record_size(const struct pcn_item *item)
@@ -140,6 +126,13 @@ static void write_record(uint8_t *to, const struct pcn_item *item)
     memcpy(to, &record, sizeof record);
     if (record.length) /* nothing may have no address */
         memcpy(to + sizeof record, from, record.length);
+}
+
+/* The queue has that block from now on, and nobody finds it but by what is still to be stored. */
+static void give(const struct pcn_share *share, pcn_block_id id, uint64_t kind, uint64_t end)
+{
+    pcn_block_give_marked(share->arena, id, pcn_object_token(share->name), share->name.object,
+                          kind | pcn_end_position(end));
 }
 
 /* The last segment of the chain, or NULL. Who died between linking one and saying so has
@@ -167,15 +160,27 @@ static uint32_t wanted_size(const struct pcn_queue *queue, uint64_t head)
     return waiting > PCN_SMALL_SEGMENT / 2 ? PCN_LARGE_SEGMENT : PCN_SMALL_SEGMENT;
 }
 
-/* The segment that was emptied last, if it is as large as wanted. */
-static pcn_block_id reuse(const struct pcn_share *share, uint32_t size)
+static void write_segment(struct pcn_segment *segment, uint32_t size, uint64_t head)
+{
+    pcn_store_relaxed32(&segment->next, 0);
+    segment->size = size;
+    segment->start = pcn_end_position(head);
+    pcn_store_relaxed64(&segment->end, UINT64_MAX);
+}
+
+/* The segment that was emptied last, if it is as large as wanted, written anew; 0: it is not. */
+static pcn_block_id reuse(const struct pcn_share *share, uint32_t size, uint64_t head)
 {
     /* SYNC(queue.spare): its last reader has finished. */
     pcn_block_id id = pcn_load_acquire32(&share->queue->spare);
     /* It stays what it is while we hold `produce`: only an empty place is ever filled. */
     if (!id || segment_at(share->arena, id)->size != size)
         return 0;
-    pcn_store_relaxed32(&share->queue->spare, 0);
+    write_segment(segment_at(share->arena, id), size, head);
+    pcn_block_mark(share->arena, id, PCN_MARK_SEGMENT | pcn_end_position(head));
+    PCN_FAILPOINT("queue.extend.marked");
+    /* SYNC(queue.spare): it is marked anew. */
+    pcn_store_release32(&share->queue->spare, 0);
     PCN_FAILPOINT("queue.extend.reused");
     return id;
 }
@@ -186,20 +191,15 @@ static enum pcn_status extend(const struct pcn_share *share, struct pcn_segment 
 {
     struct pcn_queue *queue = share->queue;
     uint32_t size = wanted_size(queue, head);
-    pcn_block_id id = reuse(share, size);
+    pcn_block_id id = reuse(share, size, head);
     if (!id) {
         enum pcn_status status = pcn_block_allocate(share->arena, size, &id, wait);
         if (status != PCN_OK)
             return status;
-        PCN_FAILPOINT("queue.extend.allocated");
-        pcn_block_give(share->arena, id, pcn_object_token(share->name));
+        write_segment(segment_at(share->arena, id), size, head);
+        PCN_FAILPOINT("queue.extend.written");
+        give(share, id, PCN_MARK_SEGMENT, head);
     }
-    struct pcn_segment *segment = segment_at(share->arena, id);
-    pcn_store_relaxed32(&segment->next, 0);
-    segment->size = size;
-    segment->start = pcn_end_position(head);
-    pcn_store_relaxed64(&segment->end, UINT64_MAX);
-    PCN_FAILPOINT("queue.extend.written");
     if (last) {
         pcn_store_relaxed32(&last->next, id);
         PCN_FAILPOINT("queue.extend.linked");
@@ -209,7 +209,7 @@ static enum pcn_status extend(const struct pcn_share *share, struct pcn_segment 
     }
     PCN_FAILPOINT("queue.extend.ended");
     queue->writing = id;
-    *made = segment;
+    *made = segment_at(share->arena, id);
     return PCN_OK;
 }
 
@@ -245,6 +245,8 @@ static enum pcn_status put_locked(const struct pcn_share *share, const struct pc
         } else if (segment && (uint64_t)(place(segment, head) - (uint8_t *)segment) + size <=
                                   segment->size) {
             write_record(place(segment, head), &items[*done]);
+            if (items[*done].block)
+                give(share, items[*done].block, PCN_MARK_PAYLOAD, head);
             PCN_FAILPOINT("queue.put.written");
             head = pcn_end_advance(head, 1, size);
             *done += 1;
@@ -265,11 +267,10 @@ enum pcn_status pcn_queue_put(const struct pcn_share *share, const struct pcn_it
 {
     struct pcn_queue *queue = share->queue;
     *done = 0;
-    enum pcn_status got = lock(share, &queue->produce, wait);
+    enum pcn_status got = lock_produce(share, wait);
     if (got == PCN_BUSY)
         return got;
     PCN_FAILPOINT("queue.put.locked");
-    /* PCN_OWNER_DIED: what a dead one wrote behind head was never published. */
     enum pcn_status status = put_locked(share, items, count, done, wait);
     pcn_lock_release(&queue->produce);
     if (got == PCN_OWNER_DIED)
@@ -302,9 +303,7 @@ enum pcn_status pcn_queue_wait_room(const struct pcn_share *share, uint64_t time
 void pcn_queue_shut(const struct pcn_share *share)
 {
     struct pcn_queue *queue = share->queue;
-    /* Under the lock: no put is half-way. A dead one's leaves nothing to mend. */
-    bool died = lock(share, &queue->produce, true) == PCN_OWNER_DIED;
-    (void)died;
+    lock_produce(share, true); /* no put is half-way */
     /* SYNC(queue.close): behind all that was put in. */
     pcn_store_release32(&queue->closed, 1);
     PCN_FAILPOINT("queue.shut.stored");
@@ -370,24 +369,29 @@ static void retire(const struct pcn_share *share, uint64_t from, uint64_t until)
     }
 }
 
-/* Keep an emptied segment at hand for a producer; else the caller has to free it. */
-static void recycle(struct pcn_queue *queue, struct pcn_taking *taking)
+/* Keep an emptied segment at hand for a producer; else it is ours, and the caller frees it. */
+static void recycle(const struct pcn_share *share, struct pcn_taking *taking)
 {
+    struct pcn_queue *queue = share->queue;
     uint32_t nothing = 0;
-    if (!taking->emptied || pcn_load_relaxed32(&queue->spare) != 0)
-        return;
     /* SYNC(queue.spare): we have read it. */
-    if (pcn_cas_acq_rel32(&queue->spare, &nothing, taking->emptied))
+    if (pcn_load_relaxed32(&queue->spare) == 0 &&
+        pcn_cas_acq_rel32(&queue->spare, &nothing, taking->emptied))
         taking->emptied = 0;
+    else
+        pcn_block_take_over(share->arena, taking->emptied);
     PCN_FAILPOINT("queue.get.recycled");
 }
 
+/* The taken items' blocks are ours. */
 static void take_blocks_over(const struct pcn_share *share, const struct pcn_taking *taking)
 {
     for (uint64_t at = 0; at < taking->used;) {
         struct pcn_item item = pcn_queue_taken(share, taking, &at);
-        if (item.block)
+        if (item.block) {
             pcn_block_take_over(share->arena, item.block);
+            PCN_FAILPOINT("queue.get.owned");
+        }
     }
 }
 
@@ -413,8 +417,12 @@ enum pcn_status pcn_queue_get(const struct pcn_share *share, uint32_t most,
     if (tail != pcn_load_relaxed64(&queue->seen_head))
         until = copy_out(share, most, taking, tail);
     PCN_FAILPOINT("queue.get.copied");
-    if (until != tail)
+    if (until != tail) {
         retire(share, tail, until);
+        take_blocks_over(share, taking);
+    }
+    if (taking->emptied)
+        recycle(share, taking);
     bool more = until != pcn_load_relaxed64(&queue->seen_head) || pcn_queue_has_items(queue);
     pcn_lock_release(&queue->consume);
     PCN_FAILPOINT("queue.get.unlocked");
@@ -426,8 +434,6 @@ enum pcn_status pcn_queue_get(const struct pcn_share *share, uint32_t most,
         pcn_doorbell_ring(&queue->room);
     if (more && is_announced(&queue->items))
         pcn_doorbell_ring(&queue->items);
-    recycle(queue, taking);
-    take_blocks_over(share, taking);
     return PCN_OK;
 }
 

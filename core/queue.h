@@ -42,8 +42,8 @@ struct pcn_queue {
     _Alignas(PCN_CACHE_LINE) struct pcn_doorbell items; /* who waits for items sleeps here */
     struct pcn_doorbell room;                           /* who waits for room */
     pcn_atomic32 closed;   /* 1: shut down. Written under `produce`; never back. */
-    /* An emptied segment for the next producer that needs one, or 0. A death of who took it
-     * leaves it the queue's, unused. */
+    /* An emptied segment for the next producer that needs one, or 0. Filled under `consume`,
+     * emptied under `produce`. */
     pcn_atomic32 spare;
     uint32_t limit;    /* most items; set once */
     uint32_t joinable; /* 1: items are counted until they are done; set once */
@@ -77,7 +77,7 @@ struct pcn_item {
     const void *bytes;
     uint64_t length;
     uint32_t kind;      /* the caller's word, up to 16 bits; the core only carries it */
-    pcn_block_id block; /* that holds the bytes; 0: they are inline */
+    pcn_block_id block; /* that holds the payload; 0: it is inline */
 };
 
 static inline struct pcn_queue *pcn_queue_at(const struct pcn_arena *arena, struct pcn_name name)
@@ -96,12 +96,8 @@ bool pcn_queue_is_closed(const struct pcn_queue *queue);
 
 /* ---- putting ---- */
 
-/* Move a payload over PCN_QUEUE_INLINE to a block that belongs to the queue. Nothing to do for
- * others. PCN_OK, PCN_BUSY (without `wait`), PCN_NO_MEMORY. */
-enum pcn_status pcn_queue_pack(const struct pcn_share *share, struct pcn_item *item, bool wait);
-
-/* Undo it, for an item that does not go in after all. */
-void pcn_queue_unpack(const struct pcn_share *share, struct pcn_item *item);
+/* Payloads over PCN_QUEUE_INLINE, and others that are to arrive as a block, lie in a block of this
+ * process's, which the item names: the item's in the queue once it is in, whoever puts it in. */
 
 /* Put items in, in this order; `*done` is how many went in. PCN_OK: all; PCN_FULL, PCN_CLOSED,
  * PCN_NO_MEMORY; PCN_BUSY: a lock is taken, and not to be waited for. */
@@ -119,7 +115,7 @@ struct pcn_taking {
     uint64_t room;        /* its size, at least PCN_QUEUE_RECORD */
     uint64_t used;        /* how much holds records */
     uint32_t count;       /* of items */
-    pcn_block_id emptied; /* a segment that the caller is to free, or 0 */
+    pcn_block_id emptied; /* an emptied segment, this process's now, which is to free it; or 0 */
 };
 
 /* Take items, at most `most` and as many as there is room for. PCN_OK (at least one);
@@ -166,9 +162,19 @@ const char *pcn_queue_validate(const struct pcn_share *share);
 
 /* ---- for the parts of the queue only ---- */
 
-/* The last to hold `consume` died, perhaps in the middle of taking: decide whether it took. For
- * who holds it now. */
+/* The last to hold `consume` died, perhaps in the middle of taking: decide whether it took, and
+ * free what it had in hand. For who holds it now. */
 void pcn_queue_settle_takings(const struct pcn_share *share);
+
+/* queue_mend.c: free what a dead holder of `produce`, or of `consume`, had in hand and nobody will
+ * ever find. For who holds that lock now. */
+void pcn_queue_mend_puts(const struct pcn_share *share);
+void pcn_queue_mend_takings(const struct pcn_share *share);
+
+/* Marks of a queue's blocks: a payload with the position of its record, a segment with where it
+ * begins. */
+#define PCN_MARK_PAYLOAD ((uint64_t)1 << 63)
+#define PCN_MARK_SEGMENT ((uint64_t)3 << 62)
 
 #define PCN_POSITION_BITS 36u
 #define PCN_POSITIONS (((uint64_t)1 << PCN_POSITION_BITS) - 1)

@@ -38,6 +38,7 @@ void pcn_queue_settle_takings(const struct pcn_share *share)
         PCN_FAILPOINT("queue.settle.counted");
         pcn_store_relaxed32(&hold->flags, 0);
     }
+    pcn_queue_mend_takings(share);
 }
 
 /* Items taken and not done; none, where items were marked that are still in the queue. */

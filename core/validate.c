@@ -1,33 +1,120 @@
 #include "validate.h"
 
+#include <string.h>
+
 #include "lock.h"
 #include "owner.h"
 
-static const char *validate_free_lists(const struct pcn_arena *arena, uint32_t high)
+#define PCN_TURNS 1000 /* at most, to see a heap that others work at stand still */
+
+static const char *validate_list(const struct pcn_arena *arena, uint32_t high, uint32_t id,
+                                 uint32_t size_class, bool warm, uint32_t *listed)
+{
+    uint32_t steps = 0;
+    for (; id != 0; id = pcn_block_at(arena, id - 1)->next_free) {
+        if (id > high || ++steps > high)
+            return "a free list leaves the block table or runs in a circle";
+        const struct pcn_block *block = pcn_block_at(arena, id - 1);
+        if (pcn_load_relaxed32(&block->state) != PCN_BLOCK_FREE)
+            return "a free list holds a block that is not free";
+        if (block->size_class != size_class)
+            return "a free list holds a block of another class";
+        if ((pcn_load_relaxed32(&block->warm) != 0) != warm)
+            return "a free list holds a block with pages among those without, or the other way";
+        *listed += 1;
+    }
+    return NULL;
+}
+
+/* What is derived from the table: free lists and accounts. */
+static const char *validate_derived(const struct pcn_arena *arena, uint32_t high)
 {
     const struct pcn_head *head = pcn_head(arena);
-    pcn_token holder = pcn_lock_owner(&head->heap_lock);
-    if (holder != 0)
-        return NULL; /* in work, or orphaned: then the next to lock rebuilds them */
-    uint32_t listed = 0;
-    for (uint32_t size_class = 0; size_class < PCN_CLASSES; size_class++) {
-        uint32_t steps = 0;
-        for (uint32_t id = head->free_blocks[size_class]; id != 0;
-             id = pcn_block_at(arena, id - 1)->next_free) {
-            if (id > high || ++steps > high)
-                return "a free list leaves the block table or runs in a circle";
-            const struct pcn_block *block = pcn_block_at(arena, id - 1);
-            if (pcn_load_relaxed32(&block->state) != PCN_BLOCK_FREE)
-                return "a free list holds a block that is not free";
-            if (block->size_class != size_class)
-                return "a free list holds a block of another class";
-            listed++;
-        }
+    const char *wrong = NULL;
+    uint32_t listed = 0, free_blocks = 0;
+    for (uint32_t list = 0; list < PCN_CLASSES && !wrong; list++) {
+        wrong = validate_list(arena, high, head->free_warm[list], list, true, &listed);
+        if (!wrong)
+            wrong = validate_list(arena, high, head->free_cold[list], list, false, &listed);
     }
-    uint32_t free_blocks = 0;
-    for (uint32_t index = 0; index < high; index++)
-        free_blocks += pcn_load_relaxed32(&pcn_block_at(arena, index)->state) == PCN_BLOCK_FREE;
-    return listed == free_blocks ? NULL : "a free block stands on no free list";
+    uint64_t paged = 0, warm_free = 0;
+    for (uint32_t index = 0; index < high; index++) {
+        const struct pcn_block *block = pcn_block_at(arena, index);
+        bool is_free = pcn_load_relaxed32(&block->state) == PCN_BLOCK_FREE;
+        bool warm = pcn_load_relaxed32(&block->warm) != 0;
+        uint64_t bytes = pcn_class_capacity(block->size_class);
+        free_blocks += is_free;
+        paged += !is_free || warm ? bytes : 0;
+        warm_free += is_free && warm ? bytes : 0;
+    }
+    if (!wrong && listed != free_blocks)
+        wrong = "a free block stands on no free list";
+    if (!wrong && (paged != pcn_load_relaxed64(&head->paged) ||
+                   warm_free != pcn_load_relaxed64(&head->warm_free)))
+        wrong = "the accounts of pages are not those of the table";
+    return wrong;
+}
+
+/* One block and what is joined to it; where it ends. */
+static const char *validate_block(const struct pcn_arena *arena, uint32_t high, uint32_t *index,
+                                  uint64_t *end)
+{
+    const struct pcn_block *block = pcn_block_at(arena, *index);
+    uint32_t state = pcn_load_relaxed32(&block->state);
+    if (pcn_load_relaxed64(&block->offset) != *end)
+        return "blocks overlap or leave a gap";
+    if (state != PCN_BLOCK_FREE && state != PCN_BLOCK_OWNED && state != PCN_BLOCK_TRANSIT)
+        return "a block is in no known state";
+    uint64_t capacity = pcn_load_relaxed64(&block->capacity);
+    uint64_t sum = pcn_class_capacity(block->size_class);
+    for (++*index; *index < high; ++*index) {
+        const struct pcn_block *part = pcn_block_at(arena, *index);
+        if (pcn_load_relaxed32(&part->state) != PCN_BLOCK_JOINED)
+            break;
+        if (state == PCN_BLOCK_FREE)
+            return "something is joined to a free block";
+        if (pcn_load_relaxed64(&part->offset) != *end + sum)
+            return "joined blocks overlap or leave a gap";
+        sum += pcn_class_capacity(part->size_class);
+    }
+    if (capacity != sum)
+        return "a block's capacity is not its class's and of what is joined to it";
+    *end += capacity;
+    if (*end > pcn_head(arena)->reserve)
+        return "a block reaches beyond the arena";
+    if (state == PCN_BLOCK_TRANSIT && !pcn_load_relaxed32(&block->warm))
+        return "a block on its way has no pages";
+    if (state != PCN_BLOCK_FREE && block->length > capacity)
+        return "a block holds more than its capacity";
+    return NULL;
+}
+
+static const char *validate_blocks(const struct pcn_arena *arena)
+{
+    const struct pcn_head *head = pcn_head(arena);
+    /* SYNC(block.table): counted descriptors are whole. */
+    uint32_t high = pcn_load_acquire32(&head->blocks_high);
+    if (high > PCN_MAX_BLOCKS)
+        return "more blocks are counted than there can be";
+    uint64_t end = PCN_DATA_AT;
+    const char *wrong = NULL;
+    for (uint32_t index = 0; index < high && !wrong;)
+        wrong = validate_block(arena, high, &index, &end);
+    return wrong ? wrong : validate_derived(arena, high);
+}
+
+/* Has the heap's lock been free, and nothing been taken or freed under it meanwhile? */
+struct stillness {
+    uint64_t paged, warm_free;
+    uint32_t freed, high;
+};
+
+static struct stillness look(const struct pcn_head *head)
+{
+    return (struct stillness){pcn_load_relaxed64(&head->paged),
+                              pcn_load_relaxed64(&head->warm_free),
+                              pcn_load_relaxed32(&head->freed),
+                              pcn_load_relaxed32(&head->blocks_high)};
 }
 
 const char *pcn_validate_arena(const struct pcn_arena *arena)
@@ -35,29 +122,19 @@ const char *pcn_validate_arena(const struct pcn_arena *arena)
     const struct pcn_head *head = pcn_head(arena);
     if (head->magic != PCN_MAGIC || head->stamp != pcn_layout_stamp())
         return "the head is damaged";
-    /* SYNC(block.table): counted descriptors are whole. */
-    uint32_t high = pcn_load_acquire32(&head->blocks_high);
-    if (high > PCN_MAX_BLOCKS || pcn_load_relaxed32(&head->slots_high) > PCN_MAX_SLOTS)
-        return "more slots or blocks are counted than there can be";
-    uint64_t end = PCN_DATA_AT;
-    for (uint32_t index = 0; index < high; index++) {
-        const struct pcn_block *block = pcn_block_at(arena, index);
-        if (block->offset != end)
-            return "blocks overlap or leave a gap";
-        if (block->capacity != pcn_class_capacity(block->size_class))
-            return "a block's capacity is not its class's";
-        end = block->offset + block->capacity;
-        if (end > head->reserve)
-            return "a block reaches beyond the arena";
-        uint32_t state = pcn_load_relaxed32(&block->state);
-        if (state != PCN_BLOCK_FREE && state != PCN_BLOCK_OWNED && state != PCN_BLOCK_TRANSIT)
-            return "a block is in no known state";
-        if (state != PCN_BLOCK_FREE && !pcn_load_relaxed32(&block->warm))
-            return "a block in use has no pages";
-        if (state != PCN_BLOCK_FREE && block->length > block->capacity)
-            return "a block holds more than its capacity";
+    if (pcn_load_relaxed32(&head->slots_high) > PCN_MAX_SLOTS)
+        return "more slots are counted than there can be";
+    for (int turn = 0; turn < PCN_TURNS; turn++) {
+        struct stillness before = look(head);
+        if (pcn_lock_owner(&head->heap_lock) != 0)
+            return NULL; /* in work, or orphaned: then the next to lock rebuilds what is derived */
+        const char *wrong = validate_blocks(arena);
+        struct stillness after = look(head);
+        if (!wrong || (memcmp(&before, &after, sizeof before) == 0 &&
+                       pcn_lock_owner(&head->heap_lock) == 0))
+            return wrong;
     }
-    return validate_free_lists(arena, high);
+    return NULL; /* never still */
 }
 
 const char *pcn_validate_ring(const struct pcn_arena *arena, const struct pcn_ring *ring)

@@ -60,6 +60,20 @@ static inline void another_one_goes_on(struct pcn_arena *arena, struct scene *sc
     CHECK_VALID(pcn_queue_validate(&scene->share));
 }
 
+/* The queue is empty, and the dead are swept: there are no blocks but the segments that it uses. */
+static inline void nothing_is_left(const struct pcn_arena *arena, const struct scene *scene)
+{
+    const struct pcn_queue *queue = scene->share.queue;
+    pcn_block_id id = queue->reading ? queue->reading : pcn_load_relaxed32(&queue->first);
+    uint32_t segments = pcn_load_relaxed32(&queue->spare) != 0;
+    while (id) {
+        const struct pcn_segment *segment = (void *)pcn_block_bytes(arena, id);
+        segments++;
+        id = pcn_load_relaxed32(&segment->next);
+    }
+    CHECK_EQ(traffic_blocks(arena), segments);
+}
+
 static struct pcn_share child; /* the dying process's: made in prepare(), used in operate() */
 
 static inline void take_hold(struct pcn_arena *arena, void *context)

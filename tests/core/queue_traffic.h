@@ -53,12 +53,15 @@ static inline enum pcn_status traffic_put_sized(const struct pcn_share *share, u
     memset(bytes, (int)(number % 251), length);
     memcpy(bytes, &number, sizeof number);
     struct pcn_item item = {.bytes = bytes, .length = length, .kind = 7};
-    CHECK_EQ(pcn_queue_pack(share, &item, true), PCN_OK);
+    if (length > PCN_QUEUE_INLINE) {
+        CHECK_EQ(pcn_block_allocate(share->arena, length, &item.block, true), PCN_OK);
+        memcpy(pcn_block_bytes(share->arena, item.block), bytes, length);
+    }
     uint32_t done;
     enum pcn_status status = pcn_queue_put(share, &item, 1, &done, true);
     CHECK_EQ(done, status == PCN_OK);
-    if (status != PCN_OK)
-        pcn_queue_unpack(share, &item);
+    if (status != PCN_OK && item.block)
+        pcn_block_free(share->arena, item.block, false, true);
     return status;
 }
 

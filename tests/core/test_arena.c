@@ -115,6 +115,28 @@ static void a_refused_size_is_halved(void)
     CHECK_VALID(pcn_validate_arena(&arena));
 }
 
+static void a_limit_of_addresses_makes_it_smaller(void)
+{
+    /* Large, as AddressSanitizer has many TiB in use. */
+    struct rlimit limit = {(uint64_t)1 << 46, (uint64_t)1 << 46};
+    CHECK_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+    struct pcn_arena arena;
+    CHECK_EQ(pcn_arena_create(&arena, (uint64_t)1 << 45), PCN_OK);
+    CHECK_EQ(arena.reserve, (uint64_t)1 << 44);
+    CHECK_EQ(pcn_head(&arena)->reserve, (uint64_t)1 << 44);
+    CHECK_EQ(pcn_head(&arena)->wanted, (uint64_t)1 << 45);
+    CHECK_VALID(pcn_validate_arena(&arena));
+}
+
+static void a_budget_is_not_beyond_the_addresses(void)
+{
+    struct pcn_arena arena;
+    CHECK_EQ(pcn_arena_create(&arena, FAMILY_RESERVE), PCN_OK);
+    CHECK_EQ(pcn_head(&arena)->wanted, FAMILY_RESERVE);
+    CHECK(pcn_block_budget(&arena) > 0);
+    CHECK(pcn_block_budget(&arena) <= FAMILY_RESERVE - PCN_DATA_AT);
+}
+
 static void shortage_is_an_answer(void)
 {
     limit_files(1u << 20);
@@ -139,6 +161,8 @@ static const struct check_case cases[] = {
     CHECK_CASE(another_layout_is_refused),
     CHECK_CASE(what_is_no_arena_is_refused),
     CHECK_CASE(a_refused_size_is_halved),
+    CHECK_CASE(a_limit_of_addresses_makes_it_smaller),
+    CHECK_CASE(a_budget_is_not_beyond_the_addresses),
     CHECK_CASE(shortage_is_an_answer),
     CHECK_CASE(the_map_has_no_overlaps),
 };

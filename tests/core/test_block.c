@@ -110,7 +110,7 @@ static void shortage_is_an_answer_and_not_the_end(void)
     pcn_block_id id;
     errno = 0;
     CHECK_EQ(pcn_block_allocate(&arena, arena.reserve, &id, true), PCN_NO_MEMORY);
-    CHECK_EQ(errno, ENOMEM);
+    CHECK_EQ(errno, EDQUOT);
     CHECK_EQ(pcn_block_allocate(&arena, UINT64_MAX, &id, true), PCN_NO_MEMORY);
     CHECK_EQ(owned(&arena, NULL), 0);
     CHECK_EQ(pcn_file_used(arena.fd) < (1u << 20), 1);
@@ -344,7 +344,7 @@ static void a_death_gives_back_blocks_and_pages(void)
 static pcn_block_id give(struct pcn_arena *arena, uint64_t length)
 {
     pcn_block_id id = allocate(arena, length);
-    pcn_block_give(arena, id, AN_OBJECT);
+    pcn_block_give(arena, id, AN_OBJECT, 0);
     return id;
 }
 
@@ -376,10 +376,10 @@ static void what_objects_leave_is_warm_up_to_a_limit(void)
     give(&arena, PCN_WARM_TOTAL + 1);
     CHECK_EQ(pcn_block_sweep_object(&arena, AN_OBJECT), 1);
     CHECK_EQ(pcn_file_used(arena.fd), used);
-    pcn_block_id large = give(&arena, 2 * PCN_WARM_LIMIT);
+    pcn_block_id large = give(&arena, PCN_WARM_TOTAL / 2);
     CHECK_EQ(pcn_block_sweep_object(&arena, AN_OBJECT), 1);
-    CHECK_EQ(pcn_file_used(arena.fd), used + 2 * PCN_WARM_LIMIT);
-    CHECK_EQ(allocate(&arena, 2 * PCN_WARM_LIMIT), large);
+    CHECK_EQ(pcn_file_used(arena.fd), used + PCN_WARM_TOTAL / 2);
+    CHECK_EQ(allocate(&arena, PCN_WARM_TOTAL / 2), large);
     CHECK_EQ(pcn_block_free(&arena, large, true, true), PCN_OK);
     uint64_t each = PCN_WARM_TOTAL / 8;
     for (int i = 0; i < 10; i++)

@@ -147,6 +147,24 @@ static void nobody_lives_under_a_token_that_was_never_given(void)
     CHECK(!pcn_census_alive(&watcher, pcn_token_make(1, PCN_OBJECT_SLOT)));
 }
 
+static void memory_tells_what_it_is_for(void)
+{
+    struct pcn_arena arena;
+    family_make(&arena);
+    uint32_t hold;
+    struct pcn_name name = make(&arena, PCN_MEMORY, &hold);
+    pcn_object_at(&arena, name.object)->size = 5;
+    struct pcn_arena watcher = watch(&arena);
+    struct pcn_object_record record;
+    CHECK(pcn_census_object(&watcher, name.object, &record));
+    CHECK(record.value == 5 && record.initial == PCN_MEMORY_VALUES && record.flags == 0);
+    pcn_object_at(&arena, name.object)->purpose = PCN_MEMORY_SENT;
+    pcn_store_relaxed32(&pcn_object_at(&arena, name.object)->frozen, 1);
+    CHECK(pcn_census_object(&watcher, name.object, &record));
+    CHECK_EQ(record.initial, PCN_MEMORY_SENT);
+    CHECK_EQ(record.flags, PCN_CENSUS_FROZEN);
+}
+
 static void a_mutex_names_its_owner_and_who_waits(void)
 {
     struct pcn_arena arena;
@@ -367,6 +385,71 @@ static void make_and_end(struct pcn_arena *arena, void *context)
     }
 }
 
+static void blocks_are_shown_with_their_owners(void)
+{
+    struct pcn_arena arena;
+    family_make(&arena);
+    struct pcn_arena watcher = watch(&arena);
+    uint32_t hold;
+    struct pcn_name thing = make(&arena, PCN_MEMORY, &hold);
+    pcn_block_id ids[4];
+    for (uint64_t i = 0; i < 4; i++)
+        CHECK_EQ(pcn_block_allocate(&arena, 20000 * (i + 1), &ids[i], true), PCN_OK);
+    pcn_token receiver;
+    pid_t child = family_fork_staying(&arena, &receiver);
+    pcn_block_give(&arena, ids[1], pcn_object_token(thing), thing.object);
+    pcn_block_send(&arena, ids[2], receiver);
+    CHECK_EQ(pcn_block_free(&arena, ids[3], false, true), PCN_OK);
+    CHECK_EQ(pcn_census_sizes(&watcher).blocks, 4);
+    const pcn_token owners[] = {arena.me, pcn_object_token(thing), receiver, 0};
+    const uint32_t states[] = {PCN_BLOCK_OWNED, PCN_BLOCK_TRANSIT, PCN_BLOCK_TRANSIT,
+                               PCN_BLOCK_FREE};
+    uint64_t sum = 0, end = PCN_DATA_AT;
+    for (uint32_t i = 0; i < 4; i++) {
+        struct pcn_block_record record;
+        CHECK(pcn_census_block(&watcher, i, &record));
+        CHECK_EQ(record.owner, owners[i]);
+        CHECK_EQ(record.state, states[i]);
+        CHECK_EQ(record.length, i < 3 ? 20000 * (i + 1) : 0);
+        CHECK_EQ(record.offset, end);
+        CHECK(record.warm);
+        CHECK(i != 1 || record.object == thing.object);
+        sum += record.capacity;
+        end += record.capacity;
+    }
+    struct pcn_room room = pcn_census_room(&watcher);
+    CHECK_EQ(room.budget, pcn_block_budget(&arena));
+    CHECK_EQ(room.paged, sum);
+    CHECK_EQ(room.warm_free, pcn_class_capacity(pcn_block_class(80000)));
+    struct pcn_object_record object;
+    CHECK(pcn_census_object(&watcher, thing.object, &object));
+    CHECK_EQ(object.flags, 0);
+    pcn_store_relaxed32(&pcn_object_at(&arena, thing.object)->frozen, 1);
+    CHECK(pcn_census_object(&watcher, thing.object, &object));
+    CHECK_EQ(object.flags, PCN_CENSUS_FROZEN);
+    family_kill(child);
+}
+
+static void what_is_joined_is_shown_once(void)
+{
+    struct pcn_arena arena;
+    CHECK_EQ(pcn_arena_create(&arena, 0), PCN_OK); /* 64 MiB for blocks */
+    CHECK_EQ(pcn_owner_join(&arena, 0), PCN_OK);
+    struct pcn_arena watcher = watch(&arena);
+    pcn_block_id ids[2];
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(pcn_block_allocate(&arena, 32u << 20, &ids[i], true), PCN_OK);
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(pcn_block_free(&arena, ids[i], true, true), PCN_OK);
+    CHECK_EQ(pcn_block_allocate(&arena, 50u << 20, &ids[0], true), PCN_OK);
+    struct pcn_block_record record;
+    CHECK_EQ(pcn_census_sizes(&watcher).blocks, 2);
+    CHECK(pcn_census_block(&watcher, 0, &record));
+    CHECK_EQ(record.capacity, 64u << 20);
+    CHECK_EQ(record.length, 50u << 20);
+    CHECK(!pcn_census_block(&watcher, 1, &record));
+}
+
 static void a_table_that_changes_is_read_record_by_record(void)
 {
     struct pcn_arena arena;
@@ -402,12 +485,15 @@ static const struct check_case cases[] = {
     CHECK_CASE(what_is_no_arena_is_refused),
     CHECK_CASE(processes_are_told_apart_from_the_dead),
     CHECK_CASE(nobody_lives_under_a_token_that_was_never_given),
+    CHECK_CASE(memory_tells_what_it_is_for),
     CHECK_CASE(a_mutex_names_its_owner_and_who_waits),
     CHECK_CASE(the_other_kinds_say_how_they_stand),
     CHECK_CASE(what_the_dead_leave_is_marked),
     CHECK_CASE(a_name_is_not_another_ones),
     CHECK_CASE(texts_end_however_they_are_torn),
     CHECK_CASE(damaged_counts_lead_nowhere),
+    CHECK_CASE(blocks_are_shown_with_their_owners),
+    CHECK_CASE(what_is_joined_is_shown_once),
     CHECK_CASE(a_table_that_changes_is_read_record_by_record),
 };
 CHECK_MAIN(cases)

@@ -70,7 +70,7 @@ static void create_with_a_block(struct pcn_arena *arena, void *context)
     pcn_block_id block;
     CHECK_EQ(pcn_object_create(arena, PCN_QUEUE, &name, &hold), PCN_OK);
     CHECK_EQ(pcn_block_allocate(arena, 100, &block, true), PCN_OK);
-    pcn_block_give(arena, block, pcn_object_token(name));
+    pcn_block_give(arena, block, pcn_object_token(name), name.object);
     pcn_object_release(arena, hold);
 }
 
@@ -176,6 +176,30 @@ static void every_step_of_a_carriers_end(void)
     crash_everywhere(&arena, &crash, scene);
 }
 
+static void send_by_a_carrier(struct pcn_arena *arena, void *context)
+{
+    struct scene *scene = context;
+    struct pcn_name carrier;
+    uint32_t hold, pin;
+    CHECK_EQ(pcn_object_create(arena, PCN_MEMORY, &carrier, &hold), PCN_OK);
+    CHECK_EQ(pcn_object_pin_unsent(arena, scene->name, &pin), PCN_OK);
+    pcn_object_entrust(arena, scene->name, pin, carrier);
+    pcn_object_release(arena, hold);
+}
+
+/* The carrier has gone with the dead one: nothing is left. */
+static void every_step_of_sending(void)
+{
+    struct pcn_arena arena;
+    struct scene *scene = make_scene(&arena);
+    const struct crash crash = {.name = "object.send",
+                                .arrange = make_one,
+                                .operate = send_by_a_carrier,
+                                .survive = only_ours_is_left,
+                                .points = 12};
+    crash_everywhere(&arena, &crash, scene);
+}
+
 /* ---- a sweeper dies ---- */
 
 static void leave_much_behind(struct pcn_arena *arena, void *context)
@@ -189,6 +213,7 @@ static void leave_much_behind(struct pcn_arena *arena, void *context)
     CHECK_EQ(pcn_object_create(arena, PCN_MUTEX, &name, &hold), PCN_OK);
     pcn_store_relaxed32(&pcn_hold_at(arena, hold)->held, 1);
     CHECK_EQ(pcn_object_pin(arena, scene->name, &pin), PCN_OK);
+    CHECK_EQ(pcn_object_pin_unsent(arena, scene->name, &pin), PCN_OK);
     pcn_spot_stand(arena, pcn_spot_mine(arena, 1), scene->name, 0, NULL);
 }
 
@@ -244,6 +269,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(every_step_of_a_hold),
     CHECK_CASE(every_step_of_a_pin),
     CHECK_CASE(every_step_of_a_carriers_end),
+    CHECK_CASE(every_step_of_sending),
     CHECK_CASE(every_step_of_a_sweep),
 };
 CHECK_MAIN(cases)

@@ -17,6 +17,7 @@ static void the_item_is_whole_or_absent(struct pcn_arena *arena, void *context, 
     scene->next++;
     another_one_goes_on(arena, scene);
     pcn_recover_all(arena);
+    nothing_is_left(arena, scene);
 }
 
 static void a_dead_producer_leaves_a_whole_item_or_none(void)
@@ -50,7 +51,7 @@ static void so_does_one_that_makes_the_first_segment(void)
                                 .prepare = take_hold,
                                 .operate = put_one,
                                 .survive = the_item_is_whole_or_absent,
-                                .points = 15};
+                                .points = 11};
     crash_everywhere(&arena, &crash, scene);
 }
 
@@ -96,7 +97,7 @@ static void so_does_one_that_needs_another_segment(void)
     crash_everywhere(&arena, &crash, scene);
     crash.name = "queue.put, a full segment";
     crash.arrange = fill_it_and_drop_the_spare;
-    crash.points = 15;
+    crash.points = 11;
     crash_everywhere(&arena, &crash, scene);
 }
 
@@ -109,7 +110,7 @@ static void so_does_one_of_a_large_item(void)
                                 .prepare = take_hold,
                                 .operate = put_one,
                                 .survive = the_item_is_whole_or_absent,
-                                .points = 14};
+                                .points = 11};
     crash_everywhere(&arena, &crash, scene);
 }
 
@@ -138,6 +139,8 @@ static void a_part_of_them_is_there(struct pcn_arena *arena, void *context, bool
     CHECK(died ? count <= MANY : count == MANY);
     scene->next += MANY;
     another_one_goes_on(arena, scene);
+    pcn_recover_all(arena);
+    nothing_is_left(arena, scene);
 }
 
 static void a_dead_producer_of_many_leaves_the_first_ones(void)

@@ -60,6 +60,7 @@ static void what_was_taken_is_known(struct pcn_arena *arena, void *context, bool
     another_one_goes_on(arena, scene);
     pcn_recover_all(arena);
     pcn_queue_recover(share);
+    nothing_is_left(arena, scene);
 }
 
 static void a_dead_consumer_took_or_did_not(void)
@@ -143,6 +144,7 @@ static void the_item_is_done_or_not(struct pcn_arena *arena, void *context, bool
     another_one_goes_on(arena, scene);
     pcn_recover_all(arena);
     pcn_queue_recover(share);
+    nothing_is_left(arena, scene);
 }
 
 static void a_death_marks_an_item_or_does_not(void)
@@ -197,6 +199,7 @@ static void they_are_marked_once(struct pcn_arena *arena, void *context, bool di
     another_one_goes_on(arena, scene);
     pcn_recover_all(arena);
     pcn_queue_recover(share);
+    nothing_is_left(arena, scene);
 }
 
 static void a_recovery_that_dies_is_made_once(void)
@@ -247,6 +250,7 @@ static void nothing_was_lost_by_both(struct pcn_arena *arena, void *context, boo
         CHECK_EQ(pcn_queue_done(share, true), PCN_OK);
     pcn_recover_all(arena);
     pcn_queue_recover(share);
+    nothing_is_left(arena, scene);
 }
 
 static void who_inherits_may_die_as_well(void)

@@ -161,6 +161,53 @@ static void a_pin_outlives_its_maker(void)
     CHECK(!is_there(&arena, scene->name));
 }
 
+static void make_one_and_send_nothing(struct pcn_arena *arena, void *context)
+{
+    struct scene *scene = context;
+    uint32_t hold;
+    scene->name = make(arena, &hold);
+    CHECK_EQ(pcn_object_pin_unsent(arena, scene->name, &scene->held), PCN_OK);
+}
+
+static void an_unsent_pin_ends_with_its_maker(void)
+{
+    struct pcn_arena arena;
+    family_make(&arena);
+    struct scene *scene = family_memory(sizeof *scene);
+    CHECK(family_wait(family_fork(&arena, make_one_and_send_nothing, scene)));
+    CHECK_EQ(pcn_recover_all(&arena), 1);
+    CHECK(!is_there(&arena, scene->name));
+    CHECK_VALID(pcn_validate_arena(&arena));
+}
+
+static void make_two_and_send_them(struct pcn_arena *arena, void *context)
+{
+    struct scene *scene = context;
+    uint32_t hold, carrier_hold;
+    for (uint32_t i = 0; i < 2; i++) {
+        scene[i].name = make(arena, &hold);
+        CHECK_EQ(pcn_object_pin_unsent(arena, scene[i].name, &scene[i].held), PCN_OK);
+    }
+    pcn_object_confirm(arena, scene[0].name, scene[0].held);
+    struct pcn_name carrier = make(arena, &carrier_hold);
+    pcn_object_release(arena, carrier_hold);
+    pcn_object_entrust(arena, scene[1].name, scene[1].held, carrier); /* that has ended */
+}
+
+static void a_confirmed_pin_outlives_its_maker(void)
+{
+    struct pcn_arena arena;
+    family_make(&arena);
+    struct scene *scene = family_memory(2 * sizeof *scene);
+    CHECK(family_wait(family_fork(&arena, make_two_and_send_them, scene)));
+    CHECK_EQ(pcn_recover_all(&arena), 1);
+    for (uint32_t i = 0; i < 2; i++) {
+        CHECK(is_there(&arena, scene[i].name));
+        pcn_object_unpin(&arena, scene[i].name, scene[i].held);
+        CHECK(!is_there(&arena, scene[i].name));
+    }
+}
+
 static void hold_it(struct pcn_arena *arena, void *context)
 {
     struct scene *scene = context;
@@ -243,8 +290,8 @@ static void its_blocks_go_with_it(void)
         CHECK_EQ(pcn_block_allocate(&arena, 100, &blocks[i], true), PCN_OK);
     pcn_object_at(&arena, one.object)->block = blocks[0];
     pcn_object_at(&arena, other.object)->block = blocks[1];
-    pcn_block_give(&arena, blocks[0], pcn_object_token(one));
-    pcn_block_give(&arena, blocks[1], pcn_object_token(other));
+    pcn_block_give_marked(&arena, blocks[0], pcn_object_token(one), one.object, 1ull << 63);
+    pcn_block_give(&arena, blocks[1], pcn_object_token(other), other.object);
     uint64_t bytes;
     uint32_t count;
     pcn_object_release(&arena, second); /* not those of older ones */
@@ -337,6 +384,8 @@ static const struct check_case cases[] = {
     CHECK_CASE(who_arrives_unpins_what_was_entrusted),
     CHECK_CASE(names_that_never_were_are_refused),
     CHECK_CASE(a_pin_outlives_its_maker),
+    CHECK_CASE(an_unsent_pin_ends_with_its_maker),
+    CHECK_CASE(a_confirmed_pin_outlives_its_maker),
     CHECK_CASE(what_a_dead_holder_had_in_hand_is_told),
     CHECK_CASE(remains_go_with_the_object),
     CHECK_CASE(its_blocks_go_with_it),

@@ -1,0 +1,1 @@
+"""The allocator of blocks held against a reference model, by random work."""
