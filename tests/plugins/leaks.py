@@ -31,6 +31,9 @@ PATIENCE = 5.0
 PAGE_SLACK = 1 << 20
 """Bytes by which the arena may have grown: its tables are never given back."""
 
+_ALLOCATORS = {"jemalloc_bg_thd"}
+"""Threads that the allocators of libraries (pyarrow, polars) start at any time, and keep."""
+
 _ARENA = "/memfd:procession (deleted)"
 _SHM = Path("/dev/shm")
 _call_failed = pytest.StashKey[bool]()
@@ -111,7 +114,7 @@ def _threads() -> Iterator[tuple[int, str]]:
     names = {thread.native_id: repr(thread) for thread in threading.enumerate()}
     for task in map(int, os.listdir("/proc/self/task")):
         comm = read(os.getpid(), f"task/{task}/comm").decode(errors="replace").strip()
-        if comm:
+        if comm and comm not in _ALLOCATORS:
             yield task, names.get(task, f"not Python's, called {comm!r}")
 
 

@@ -4,12 +4,16 @@
 - A pool: ``bind_channel.c`` its rings and claims (two sides: ``bind_parent.c`` with
   ``bind_seats.c``, ``bind_worker.c`` with ``bind_run.c``), ``bind_turn.c`` a turn,
   ``bind_numbers.c`` lists of numbers as machine words, ``bind_outcomes.c`` what came of items.
+- ``bind_apart.c``: results and queue items whose buffers travel beside their pickle.
 - What processes share by handles: ``bind_object.c`` is what all handles have in common,
   ``bind_settle.c`` looks after them when a process forks, ``bind_place.c`` knows where the caller
   stands. ``bind_mutex.c`` and ``bind_semaphore.c`` (in common: ``bind_locks.c``);
   ``bind_event.c``, ``bind_condition.c`` and ``bind_barrier.c`` (in common: ``bind_waits.h``);
   ``bind_queue.c`` with ``bind_put.c``, ``bind_get.c``, ``bind_items.c`` and ``bind_finish.c``;
-  ``bind_memory.c`` plain bytes, ``bind_guarded.c`` values with a lock.
+  ``bind_guarded.c`` values with a lock.
+- Bytes: ``bind_memory.c`` plain ones in the arena, ``bind_private.c`` views of them that are one
+  process's own, ``bind_room.c`` waits for room, ``bind_pickle.c`` is plain pickle of what is
+  small.
 - ``bind_census.c`` lists who holds what and who waits for it, of any family.
 - ``bind_failpoint.c``: the tests' fail points.
 
@@ -23,63 +27,85 @@ import os
 
 from procession._core.binding import (
     INLINE_LIMIT,
+    LEAST_APART,
     Channel,
     Guarded,
     Memory,
+    PrivateView,
+    address_of,
     adopt,
     alive,
     arena_descriptor,
     arena_statistics,
     arrive,
     before_fork,
+    blocks,
     call_me,
+    call_unsent,
     census,
     decode_outcomes,
     exclusively,
     failpoint_arm,
     failpoint_passed,
+    forget_pins,
     fork,
+    heavy_types,
     join,
     leave,
+    memory_budget,
     pack_numbers,
     pins_made,
+    quick_dumps,
+    same_bytes,
     settle,
     stay_out,
     sweep,
     trim,
     unpack_numbers,
     validate,
+    when_smaller,
     withdraw_pins,
 )
 
 __all__ = [
     "INLINE_LIMIT",
+    "LEAST_APART",
     "Channel",
     "Guarded",
     "Memory",
+    "PrivateView",
+    "address_of",
     "adopt",
     "alive",
     "arena_descriptor",
     "arena_statistics",
     "arrive",
     "before_fork",
+    "blocks",
     "call_me",
+    "call_unsent",
     "census",
     "decode_outcomes",
     "exclusively",
     "failpoint_arm",
     "failpoint_passed",
+    "forget_pins",
     "fork",
+    "heavy_types",
     "join",
     "leave",
+    "memory_budget",
     "pack_numbers",
     "pins_made",
+    "quick_dumps",
+    "same_bytes",
     "settle",
     "stay_out",
     "sweep",
     "trim",
     "unpack_numbers",
     "validate",
+    "when_smaller",
     "withdraw_pins",
 ]
 

@@ -71,16 +71,41 @@ static PyObject *list_all(const struct pcn_arena *arena, uint32_t count, make_re
     return list;
 }
 
+static PyObject *block(const struct pcn_arena *arena, uint32_t index)
+{
+    struct pcn_block_record it;
+    if (!pcn_census_block(arena, index, &it))
+        return NULL;
+    return Py_BuildValue("KKKIOKI", (unsigned long long)it.offset,
+                         (unsigned long long)it.capacity, (unsigned long long)it.length,
+                         (unsigned)it.state, it.warm ? Py_True : Py_False,
+                         (unsigned long long)it.owner, (unsigned)it.object);
+}
+
+static int watch(PyObject *descriptor, struct pcn_arena *arena)
+{
+    long fd = PyLong_AsLong(descriptor);
+    if (fd == -1 && PyErr_Occurred())
+        return -1;
+    enum pcn_status status = pcn_arena_watch(arena, (int)fd);
+    if (status == PCN_OK)
+        return 0;
+    raise_status(status);
+    return -1;
+}
+
+static void watch_no_more(struct pcn_arena *arena)
+{
+    arena->fd = -1; /* the caller's */
+    pcn_arena_detach(arena);
+}
+
 static PyObject *census(PyObject *module, PyObject *descriptor)
 {
     (void)module;
-    long fd = PyLong_AsLong(descriptor);
-    if (fd == -1 && PyErr_Occurred())
-        return NULL;
     struct pcn_arena arena;
-    enum pcn_status status = pcn_arena_watch(&arena, (int)fd);
-    if (status != PCN_OK)
-        return raise_status(status);
+    if (watch(descriptor, &arena) < 0)
+        return NULL;
     struct pcn_census sizes = pcn_census_sizes(&arena);
     unsigned long long now = pcn_now_ns();
     PyObject *processes = list_all(&arena, sizes.processes, process);
@@ -93,8 +118,23 @@ static PyObject *census(PyObject *module, PyObject *descriptor)
     Py_XDECREF(objects);
     Py_XDECREF(holds);
     Py_XDECREF(spots);
-    arena.fd = -1; /* the caller's */
-    pcn_arena_detach(&arena);
+    watch_no_more(&arena);
+    return all;
+}
+
+static PyObject *blocks(PyObject *module, PyObject *descriptor)
+{
+    (void)module;
+    struct pcn_arena arena;
+    if (watch(descriptor, &arena) < 0)
+        return NULL;
+    struct pcn_room room = pcn_census_room(&arena);
+    PyObject *list = list_all(&arena, pcn_census_sizes(&arena).blocks, block);
+    PyObject *all = list ? Py_BuildValue("KKKN", (unsigned long long)room.budget,
+                                         (unsigned long long)room.paged,
+                                         (unsigned long long)room.warm_free, list)
+                         : NULL;
+    watch_no_more(&arena);
     return all;
 }
 
@@ -102,5 +142,10 @@ PyMethodDef census_methods[] = {
     {"census", census, METH_O,
      "census(fd): what stands in the arena behind `fd`, by reading alone: the time, and lists of "
      "processes, objects, holds and spots."},
+    {"blocks", blocks, METH_O,
+     "blocks(fd): the blocks in the arena behind `fd`, by reading alone: the budget, bytes of blocks "
+     "with pages, of the free ones among them; and a list of (offset, capacity, length, state, "
+     "warm, owner, object): states are 1 free, 2 owned, 3 on its way; the owner is a process's "
+     "token, or an object's, its serial << 16 | 0xffff; 0: nobody."},
     {NULL, NULL, 0, NULL},
 };

@@ -304,7 +304,9 @@ static PyMethodDef channel_methods[] = {
            "whose `attend` is not True gets its attribute `answer` set to (kind, payload, "
            "nanoseconds), and is appended to `attend` if that is a deque; it leaves the dict. All "
            "else is appended to `arrivals`, as (entry or None, kind, payload, nanoseconds or "
-           "seat, first, end); a part (kind & 0x100) does not leave the dict."),
+           "seat, first, end); a part (kind & 0x100) does not leave the dict. A payload is bytes; "
+           "what went apart is Memory or a bytearray: 8 bytes that say how long the body is, the "
+           "body, and each buffer at the next multiple of 64."),
     METHOD(wait, METH_FASTCALL,
            "wait(entry, open, arrivals, timeout, wakes): collect until entry.answer is not None "
            "(True), time is up (False), or there is something to attend to (None): also at once, "
@@ -343,13 +345,14 @@ static PyMethodDef channel_methods[] = {
     METHOD(forked, METH_NOARGS, "forked(): whether this is a fork of the worker, made by a task."),
     METHOD(alert, METH_NOARGS, "alert(): have the supervisor look around; with the GIL held."),
     METHOD(answer, METH_FASTCALL,
-           "answer(number, kind, payload): publish a result for all of the claimed range that was "
-           "not sent yet; the claim is done then. Number 0 is news of the worker itself, from any "
-           "of its threads."),
+           "answer(number, kind, payload, parts=()): publish a result for all of the claimed range "
+           "that was not sent yet; the claim is done then. Number 0 is news of the worker itself, "
+           "from any of its threads. Parts are buffers that go apart: see collect()."),
     METHOD(run, METH_FASTCALL,
            "run(function, items, star, stop_at_error, timed, encode, encode_error): run the "
            "claimed range and answer it. `items` begins with the first one to run. encode(value) "
-           "and encode_error(exception) make bytes."),
+           "and encode_error(exception) make bytes; encode() may also return (body, parts): such "
+           "an item is sent as a part of its own, its buffers apart: see collect()."),
     METHOD(guarded, METH_FASTCALL,
            "guarded(function, args, kwds): function(*args, **kwds), which stop_asked() may stop."),
     METHOD(stop_asked, METH_NOARGS,

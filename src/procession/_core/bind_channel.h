@@ -38,6 +38,8 @@ typedef struct {
     PyObject *map, *starmap; /* the builtin, and itertools'; run() makes them when it is asked */
     bool in_task;           /* user's code runs: the parent may ask it to stop */
     uint8_t *scratch;       /* PCN_INLINE_LIMIT for a claim, COLLECT_ROOM for a collection */
+    pcn_atomic32 collecting; /* 1: a thread that has let the GIL go is in the middle of that */
+    int collects_garbage;    /* 1: garbage was collected before it began */
 } Channel;
 
 /* Raises ValueError once the channel was released. */
@@ -100,6 +102,11 @@ int end_if_forked(const Channel *self);
  * waiting for room. 0, or -1 with an exception and nothing published. */
 int send_result(const Channel *self, struct pcn_arena *arena, struct pcn_message *message,
                 const struct pcn_part *parts, uint32_t count);
+
+/* The same for a body with buffers apart. */
+struct apart;
+int send_apart(const Channel *self, struct pcn_arena *arena, struct pcn_message *message,
+               const struct apart *apart);
 
 /* Our seat's claim is answered. Does not return while the parent is about to kill us for it. */
 void end_claim(const Channel *self);

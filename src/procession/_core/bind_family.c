@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bind_object.h"
+#include "bind_memory.h"
 #include "block.h"
 #include "owner.h"
 #include "platform.h"
@@ -30,6 +30,7 @@ static uint64_t generation; /* forks that led here, since the first of them that
 static dev_t device; /* of the arena's memory file: programs close descriptors that they */
 static ino_t inode;  /* do not know (to become a daemon), and the number is another's then */
 static bool stays_out;
+static PyObject *on_smaller; /* called when an arena has less room than was wanted; or NULL */
 static char called[PCN_NAME_ROOM] = "MainProcess";
 
 static void after_fork_in_child(void)
@@ -44,7 +45,7 @@ static void after_fork_in_child(void)
     generation++;
 }
 
-static bool has_descriptor(void)
+bool family_has_descriptor(void)
 {
     struct stat about;
     return fstat(family.fd, &about) == 0 && about.st_dev == device && about.st_ino == inode;
@@ -62,10 +63,12 @@ PyObject *raise_status(enum pcn_status status)
 {
     switch (status) {
     case PCN_NO_MEMORY:
-        if (family.base && !has_descriptor())
+        if (family.base && !family_has_descriptor())
             return raise_closed();
         if (errno == EMFILE || errno == ENFILE)
             return PyErr_SetFromErrno(PyExc_OSError);
+        if (errno == EDQUOT)
+            return raise_full(&family, 0);
         if (errno == EOVERFLOW) {
             PyErr_Format(PyExc_MemoryError, "all places for shared objects (%u), or for who holds "
                          "them (%u), are taken: drop locks, queues and values that are not needed "
@@ -128,10 +131,22 @@ static enum pcn_status create(void)
     return status;
 }
 
+/* A new arena has fewer addresses than were wanted: who reads the program's log is told. */
+static void tell_of_smaller(void)
+{
+    PyObject *told = PyObject_CallFunction(
+        on_smaller, "KK", (unsigned long long)family.reserve,
+        (unsigned long long)pcn_head(&family)->wanted);
+    if (!told)
+        PyErr_WriteUnraisable(on_smaller);
+    Py_XDECREF(told);
+}
+
 struct pcn_arena *family_enter(void)
 {
     enum pcn_status status = PCN_OK;
-    if (!family.base || !has_descriptor())
+    bool is_new = !family.base || !family_has_descriptor();
+    if (is_new)
         status = create();
     if (status == PCN_OK && !fork_handler_set) {
         if (pthread_atfork(NULL, NULL, after_fork_in_child) != 0)
@@ -150,6 +165,8 @@ struct pcn_arena *family_enter(void)
         return NULL;
     }
     family_write_name(&family);
+    if (is_new && on_smaller && family.reserve < pcn_head(&family)->wanted)
+        tell_of_smaller();
     return &family;
 }
 
@@ -236,7 +253,7 @@ static PyObject *descriptor(PyObject *module, PyObject *ignored)
     (void)ignored;
     if (!family_arena())
         return NULL;
-    if (!has_descriptor()) /* another file may have its number by now */
+    if (!family_has_descriptor()) /* another file may have its number by now */
         return raise_closed();
     return PyLong_FromLong(family.fd);
 }
@@ -259,6 +276,7 @@ static PyObject *sweep(PyObject *module, PyObject *ignored)
         Py_BEGIN_ALLOW_THREADS
         freed = pcn_recover_all(&family);
         Py_END_ALLOW_THREADS
+        release_what_children_have(&family);
     }
     return PyLong_FromUnsignedLong(freed);
 }
@@ -279,15 +297,51 @@ static PyObject *statistics(PyObject *module, PyObject *ignored)
 {
     (void)module;
     (void)ignored;
-    uint64_t bytes = 0;
-    uint32_t blocks = 0;
-    if (family.base)
+    uint64_t bytes = 0, wanted = 0, budget = 0, paged = 0, warm_free = 0;
+    uint32_t blocks = 0, slots = 0, freed = 0;
+    if (family.base) {
+        const struct pcn_head *head = pcn_head(&family);
         pcn_block_totals(&family, &bytes, &blocks);
+        wanted = head->wanted;
+        slots = pcn_load_relaxed32(&head->slots_high);
+        budget = pcn_load_relaxed64(&head->budget);
+        paged = pcn_load_relaxed64(&head->paged);
+        warm_free = pcn_load_relaxed64(&head->warm_free);
+        freed = pcn_load_relaxed32(&head->freed);
+    }
     return Py_BuildValue(
-        "{s:K,s:K,s:K,s:I,s:I}", "reserved", (unsigned long long)family.reserve, "used",
+        "{s:K,s:K,s:K,s:K,s:I,s:I,s:K,s:K,s:K,s:I}", "reserved",
+        (unsigned long long)family.reserve, "wanted", (unsigned long long)wanted, "used",
         (unsigned long long)(family.base ? pcn_file_used(family.fd) : 0), "block_bytes",
-        (unsigned long long)bytes, "blocks", (unsigned)blocks, "slots",
-        (unsigned)(family.base ? pcn_load_relaxed32(&pcn_head(&family)->slots_high) : 0));
+        (unsigned long long)bytes, "blocks", (unsigned)blocks, "slots", (unsigned)slots, "budget",
+        (unsigned long long)budget, "paged", (unsigned long long)paged, "warm_free",
+        (unsigned long long)warm_free, "freed", (unsigned)freed);
+}
+
+static PyObject *memory_budget(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *bytes = Py_None;
+    if (!PyArg_ParseTuple(args, "|O", &bytes))
+        return NULL;
+    unsigned long long budget = 0;
+    if (bytes != Py_None) {
+        budget = PyLong_AsUnsignedLongLong(bytes);
+        if (PyErr_Occurred())
+            return NULL;
+        if (budget == 0) {
+            PyErr_SetString(PyExc_ValueError, "a budget must be a number of bytes above 0");
+            return NULL;
+        }
+    }
+    if (!family_arena())
+        return NULL;
+    if (budget != 0) {
+        Py_BEGIN_ALLOW_THREADS
+        pcn_block_set_budget(&family, budget);
+        Py_END_ALLOW_THREADS
+    }
+    return PyLong_FromUnsignedLongLong(pcn_block_budget(&family));
 }
 
 static PyObject *validate(PyObject *module, PyObject *ignored)
@@ -321,6 +375,15 @@ static PyObject *fork_process(PyObject *module, PyObject *ignored)
     return PyLong_FromLong(pid);
 }
 
+static PyObject *when_smaller(PyObject *module, PyObject *function)
+{
+    (void)module;
+    Py_XDECREF(on_smaller);
+    Py_INCREF(function);
+    on_smaller = function;
+    Py_RETURN_NONE;
+}
+
 PyMethodDef family_methods[] = {
     {"join", join, METH_NOARGS, "join(): make or enter the family arena; this process's token."},
     {"adopt", adopt, METH_VARARGS,
@@ -328,6 +391,9 @@ PyMethodDef family_methods[] = {
      "child of the process with the token `parent`; this process's token."},
     {"arena_descriptor", descriptor, METH_NOARGS,
      "arena_descriptor(): the arena's memory file, to be handed to a child."},
+    {"when_smaller", when_smaller, METH_O,
+     "when_smaller(function): have function(bytes, wanted) called when this process makes an arena "
+     "that has fewer bytes of addresses than were wanted."},
     {"stay_out", stay_out, METH_NOARGS,
      "stay_out(): this process makes no arena of its own (until it has to): a fork server, whose "
      "children adopt() one."},
@@ -335,7 +401,12 @@ PyMethodDef family_methods[] = {
     {"sweep", sweep, METH_NOARGS, "sweep(): return what dead processes held (if this one has an arena); how many."},
     {"trim", trim, METH_NOARGS, "trim(): give the pages of free blocks back to the system."},
     {"arena_statistics", statistics, METH_NOARGS,
-     "arena_statistics(): reserved, used and block bytes, blocks, slots; a dict."},
+     "arena_statistics(): bytes of addresses that were reserved, and wanted; of memory in use; of "
+     "blocks that somebody has; how many blocks, slots; the budget; bytes of blocks with pages, and "
+     "of the free ones among them; how often blocks were freed (modulo 2**32); a dict."},
+    {"memory_budget", memory_budget, METH_VARARGS,
+     "memory_budget(new=None, /): bytes of memory that the family's blocks may have; from now on "
+     "`new`, if it is given. What is in use stays, also above it."},
     {"validate", validate, METH_NOARGS,
      "validate(): None, or what is wrong with the arena's structures."},
     {"fork", fork_process, METH_NOARGS,

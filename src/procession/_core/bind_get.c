@@ -48,7 +48,7 @@ static int take(Queue *self, struct pcn_share *share, uint32_t most, struct pcn_
         switch (status) {
         case PCN_OK:
             if (taking->emptied)
-                queue_free_block(share, taking->emptied);
+                free_block(share->arena, taking->emptied);
             if (self->signal >= 0)
                 lower_signal(self, share);
             return 0;
@@ -70,14 +70,6 @@ static int take(Queue *self, struct pcn_share *share, uint32_t most, struct pcn_
     }
 }
 
-static PyObject *unpack_and_free(const struct pcn_share *share, const struct pcn_item *item)
-{
-    PyObject *object = unpack_item(item);
-    if (item->block)
-        queue_free_block(share, item->block);
-    return object;
-}
-
 static PyObject *get_one(Queue *self, uint64_t deadline)
 {
     _Alignas(8) uint8_t bytes[PCN_QUEUE_RECORD];
@@ -87,7 +79,7 @@ static PyObject *get_one(Queue *self, uint64_t deadline)
         return NULL;
     uint64_t at = 0;
     struct pcn_item item = pcn_queue_taken(&share, &taking, &at);
-    return unpack_and_free(&share, &item);
+    return unpack_item(share.arena, &item);
 }
 
 PyObject *queue_get(Queue *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
@@ -131,7 +123,7 @@ static PyObject *unpack_all(const struct pcn_share *share, const struct pcn_taki
     PyObject *type = NULL, *error = NULL, *trace = NULL;
     for (uint64_t at = 0; at < taking->used;) {
         struct pcn_item item = pcn_queue_taken(share, taking, &at);
-        PyObject *object = unpack_and_free(share, &item);
+        PyObject *object = unpack_item(share->arena, &item);
         if (object && objects && PyList_Append(objects, object) == 0) {
             Py_DECREF(object);
             continue;

@@ -1,11 +1,13 @@
 /* Objects as a queue's items, and back. The plainest ones have forms of their own; pickles are
  * made by pickle itself where nothing can be registered for what is in them, and for all else by
- * what _pickle_with() was given. */
+ * what _pickle_with() was given, which may let buffers go apart. */
 #include "bind_queue.h"
 
 #include <string.h>
 
-enum form { PICKLE, INTEGER, FLOAT, BYTES, TEXT, NONE, TRUE, FALSE };
+#include "bind_memory.h"
+
+enum form { PICKLE, INTEGER, FLOAT, BYTES, TEXT, NONE, TRUE, FALSE, APART };
 
 #define PROTOCOL 5
 #define DEPTH 4   /* containers within containers that are looked into */
@@ -13,7 +15,7 @@ enum form { PICKLE, INTEGER, FLOAT, BYTES, TEXT, NONE, TRUE, FALSE };
 #define SHORT_TEXT 4096
 
 /* Process-wide, as what they name is. Set at the first use, with the GIL held. */
-static PyObject *plain_dumps, *other_dumps, *loads, *pins_made, *withdraw_pins, *protocol;
+static PyObject *plain_dumps, *other_dumps, *loads, *loads_apart, *pins_made, *withdraw_pins, *protocol;
 
 static PyObject *attribute_of(const char *module, const char *name)
 {
@@ -92,6 +94,11 @@ void packed_release(struct packed *packed)
 {
     if (packed->view.obj)
         PyBuffer_Release(&packed->view);
+    if (packed->apart) {
+        apart_release(packed->apart);
+        PyMem_Free(packed->apart);
+        packed->apart = NULL;
+    }
     Py_CLEAR(packed->keeper);
     Py_CLEAR(packed->pins);
 }
@@ -113,6 +120,12 @@ void packed_entrust(const struct packed *packed, struct handle *queue)
         entrust_pins_since(queue, PyLong_AsUnsignedLongLong(packed->pins));
 }
 
+void packed_sent(const struct packed *packed)
+{
+    if (packed->pins)
+        forget_pins_since(PyLong_AsUnsignedLongLong(packed->pins));
+}
+
 PyObject *queue_pickle_with(PyObject *ignored, PyObject *dumps)
 {
     (void)ignored;
@@ -120,6 +133,37 @@ PyObject *queue_pickle_with(PyObject *ignored, PyObject *dumps)
     other_dumps = Py_NewRef(dumps);
     Py_XDECREF(before);
     Py_RETURN_NONE;
+}
+
+PyObject *queue_unpickle_apart_with(PyObject *ignored, PyObject *function)
+{
+    (void)ignored;
+    PyObject *before = loads_apart;
+    loads_apart = Py_NewRef(function);
+    Py_XDECREF(before);
+    Py_RETURN_NONE;
+}
+
+bool packed_needs_block(const struct packed *packed)
+{
+    return packed->item.length > PCN_QUEUE_INLINE || packed->apart;
+}
+
+void packed_write(struct pcn_arena *arena, const struct packed *packed, pcn_block_id block)
+{
+    const struct pcn_item *item = &packed->item;
+    if (packed->apart) {
+        apart_write(arena, packed->apart, block);
+        return;
+    }
+    uint8_t *to = pcn_block_bytes(arena, block);
+    if (item->length < LONG_COPY) {
+        memcpy(to, item->bytes, item->length);
+        return;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    memcpy(to, item->bytes, item->length);
+    Py_END_ALLOW_THREADS
 }
 
 static PyObject *pickle(PyObject *object, struct packed *packed)
@@ -132,10 +176,30 @@ static PyObject *pickle(PyObject *object, struct packed *packed)
     packed->pins = PyObject_CallFunctionObjArgs(pins_made, NULL);
     if (!packed->pins)
         return NULL;
-    PyObject *pickled = PyObject_CallFunctionObjArgs(other_dumps, object, NULL);
+    PyObject *args = PyTuple_Pack(1, object);
+    PyObject *pickled = args ? unsent_call(other_dumps, args) : NULL;
+    Py_XDECREF(args);
     if (!pickled)
         packed_withdraw(packed);
     return pickled;
+}
+
+/* What was pickled is (body, parts). */
+static int pack_apart(PyObject *pair, struct packed *packed)
+{
+    struct apart *apart = PyMem_Malloc(sizeof *apart);
+    if (!apart)
+        PyErr_NoMemory();
+    if (!apart || apart_hold_pair(apart, pair) < 0) {
+        PyMem_Free(apart);
+        packed_withdraw(packed);
+        packed_release(packed);
+        return -1;
+    }
+    packed->apart = apart;
+    packed->item.kind = APART;
+    packed->item.length = apart->size;
+    return 0;
 }
 
 static int pack_pickled(PyObject *object, struct packed *packed)
@@ -147,6 +211,8 @@ static int pack_pickled(PyObject *object, struct packed *packed)
     }
     packed->item.kind = PICKLE;
     packed->keeper = pickled;
+    if (PyTuple_Check(pickled))
+        return pack_apart(pickled, packed);
     if (PyBytes_Check(pickled)) {
         packed->item.bytes = PyBytes_AsString(pickled);
         packed->item.length = (uint64_t)PyBytes_Size(pickled);
@@ -241,7 +307,7 @@ static PyObject *unpickle(const struct pcn_item *item)
 
 static PyObject *copy_bytes(const struct pcn_item *item)
 {
-    if (item->length < QUEUE_LONG_COPY)
+    if (item->length < LONG_COPY)
         return PyBytes_FromStringAndSize(item->bytes, (Py_ssize_t)item->length);
     PyObject *object = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)item->length);
     char *to = object ? PyBytes_AsString(object) : NULL;
@@ -253,7 +319,7 @@ static PyObject *copy_bytes(const struct pcn_item *item)
     return object;
 }
 
-PyObject *unpack_item(const struct pcn_item *item)
+static PyObject *unpack_plain(const struct pcn_item *item)
 {
     long long integer;
     double number;
@@ -276,7 +342,37 @@ PyObject *unpack_item(const struct pcn_item *item)
         Py_RETURN_FALSE;
     case NONE:
         Py_RETURN_NONE;
+    case APART:
+        break;
     }
     PyErr_Format(PyExc_SystemError, "procession core: an item of unknown form %u", item->kind);
     return NULL;
+}
+
+/* Its block is Memory from here on, or free. */
+static PyObject *unpack_apart(struct pcn_arena *arena, struct pcn_item *item)
+{
+    PyObject *payload = apart_arrived(arena, &item->block, item->length);
+    if (payload && item->block) {
+        char *to = PyByteArray_AsString(payload);
+        Py_BEGIN_ALLOW_THREADS
+        memcpy(to, item->bytes, item->length);
+        Py_END_ALLOW_THREADS
+    }
+    if (item->block)
+        free_block(arena, item->block);
+    PyObject *object =
+        payload ? PyObject_CallFunctionObjArgs(loads_apart, payload, NULL) : NULL;
+    Py_XDECREF(payload);
+    return object;
+}
+
+PyObject *unpack_item(struct pcn_arena *arena, struct pcn_item *item)
+{
+    if (item->kind == APART && loads_apart)
+        return unpack_apart(arena, item);
+    PyObject *object = unpack_plain(item);
+    if (item->block)
+        free_block(arena, item->block);
+    return object;
 }

@@ -1,26 +1,29 @@
 #include "binding.h"
 
 #include "bind_locks.h"
+#include "bind_memory.h"
 #include "bind_object.h"
 #include "bind_queue.h"
 #include "bind_waits.h"
 #include "channel.h"
 
-/* Every type, one a line. */
+/* Every type, one a line; and where those find it that make instances of it. */
 static const struct {
     const char *name;
     PyType_Spec *spec;
+    PyTypeObject **known;
 } types[] = {
-    {"Channel", &channel_spec},
-    {"Guarded", &guarded_spec},
-    {"Memory", &memory_spec},
-    {"Mutex", &mutex_spec},
-    {"Semaphore", &semaphore_spec},
-    {"Queue", &queue_spec},
-    {"SimpleQueue", &simple_queue_spec},
-    {"Event", &event_spec},
-    {"Condition", &condition_spec},
-    {"Barrier", &barrier_spec},
+    {"Channel", &channel_spec, NULL},
+    {"Guarded", &guarded_spec, NULL},
+    {"Memory", &memory_spec, &memory_type},
+    {"Mutex", &mutex_spec, NULL},
+    {"PrivateView", &private_view_spec, &private_view_type},
+    {"Semaphore", &semaphore_spec, NULL},
+    {"Queue", &queue_spec, NULL},
+    {"SimpleQueue", &simple_queue_spec, NULL},
+    {"Event", &event_spec, NULL},
+    {"Condition", &condition_spec, NULL},
+    {"Barrier", &barrier_spec, NULL},
 };
 
 static int add_all(PyObject *module)
@@ -33,11 +36,15 @@ static int add_all(PyObject *module)
         PyModule_AddFunctions(module, object_methods) < 0 ||
         PyModule_AddFunctions(module, settle_methods) < 0 ||
         PyModule_AddFunctions(module, census_methods) < 0 ||
-        PyModule_AddIntConstant(module, "INLINE_LIMIT", PCN_INLINE_LIMIT) < 0)
+        PyModule_AddFunctions(module, pickle_methods) < 0 ||
+        PyModule_AddIntConstant(module, "INLINE_LIMIT", PCN_INLINE_LIMIT) < 0 ||
+        PyModule_AddIntConstant(module, "LEAST_APART", LEAST_APART) < 0)
         return -1;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         PyObject *type = PyType_FromSpec(types[i].spec);
         int failed = type ? PyModule_AddObjectRef(module, types[i].name, type) : -1;
+        if (types[i].known)
+            *types[i].known = (PyTypeObject *)Py_XNewRef(type);
         Py_XDECREF(type);
         if (failed < 0)
             return -1;

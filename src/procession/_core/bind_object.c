@@ -125,6 +125,12 @@ int handle_rebind(struct handle *handle, struct pcn_arena *arena)
     return 0;
 }
 
+void handle_stay_behind(struct handle *handle)
+{
+    if (known(handle->name) == handle)
+        by_object[handle->name.object] = NULL;
+}
+
 void handle_drop(struct handle *handle)
 {
     struct pcn_arena *arena = handle->bound != 0 ? family_arena_if_joined() : NULL;
@@ -139,12 +145,27 @@ static struct {
     struct pcn_name name;
     uint32_t pin;
     uint64_t thread;
+    bool unsent;
 } pins[PINS_REMEMBERED];
 static uint64_t pins_so_far;
 
-static void remember_pin(struct pcn_name name, uint32_t pin)
+/* More than 0 while this thread pickles for a road that entrusts before it publishes. */
+static _Thread_local unsigned unsent;
+
+PyObject *unsent_call(PyObject *function, PyObject *args)
+{
+    unsent++;
+    PyObject *result = PyObject_CallObject(function, args);
+    unsent--;
+    return result;
+}
+
+static void remember_pin(struct pcn_arena *arena, struct pcn_name name, uint32_t pin)
 {
     uint64_t place = pins_so_far++ % PINS_REMEMBERED;
+    if (pins[place].unsent && pins[place].thread != 0) /* nobody is going to entrust it */
+        pcn_object_confirm(arena, pins[place].name, pins[place].pin);
+    pins[place].unsent = unsent != 0;
     pins[place].name = name;
     pins[place].pin = pin;
     pins[place].thread = this_thread();
@@ -174,8 +195,18 @@ static void for_pins_since(uint64_t since, struct pcn_arena *arena,
         uint64_t place = number % PINS_REMEMBERED;
         if (pins[place].thread == this_thread()) {
             what(arena, pins[place].name, pins[place].pin, carrier);
-            pins[place].thread = 0;
+            pins[place].unsent = false;
         }
+    }
+}
+
+void forget_pins_since(uint64_t since)
+{
+    if (pins_so_far - since > PINS_REMEMBERED)
+        since = pins_so_far - PINS_REMEMBERED;
+    for (uint64_t number = since; number < pins_so_far; number++) {
+        if (pins[number % PINS_REMEMBERED].thread == this_thread())
+            pins[number % PINS_REMEMBERED].thread = 0;
     }
 }
 
@@ -186,23 +217,57 @@ static void withdraw(struct pcn_arena *arena, struct pcn_name name, uint32_t pin
     pcn_object_unpin(arena, name, pin);
 }
 
+void withdraw_pins_since(uint64_t since)
+{
+    struct pcn_arena *arena = family_arena_if_joined();
+    if (arena && since != pins_so_far)
+        for_pins_since(since, arena, withdraw, (struct pcn_name){0, 0});
+    forget_pins_since(since);
+}
+
 static PyObject *withdraw_pins(PyObject *module, PyObject *argument)
 {
     (void)module;
     unsigned long long since = PyLong_AsUnsignedLongLong(argument);
     if (PyErr_Occurred())
         return NULL;
-    struct pcn_arena *arena = family_arena_if_joined();
-    if (arena)
-        for_pins_since(since, arena, withdraw, (struct pcn_name){0, 0});
+    withdraw_pins_since(since);
     Py_RETURN_NONE;
+}
+
+static PyObject *forget_pins(PyObject *module, PyObject *argument)
+{
+    (void)module;
+    unsigned long long since = PyLong_AsUnsignedLongLong(argument);
+    if (PyErr_Occurred())
+        return NULL;
+    forget_pins_since(since);
+    Py_RETURN_NONE;
+}
+
+static PyObject *call_unsent(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *function = PyTuple_GetItem(args, 0);
+    PyObject *rest = function ? PyTuple_GetSlice(args, 1, PyTuple_Size(args)) : NULL;
+    PyObject *result = rest ? unsent_call(function, rest) : NULL;
+    Py_XDECREF(rest);
+    return result;
 }
 
 void entrust_pins_since(struct handle *carrier, uint64_t since)
 {
-    struct pcn_arena *arena = family_arena_if_joined();
-    if (arena && since != pins_so_far && carrier->bound == arena->me)
-        for_pins_since(since, arena, pcn_object_entrust, carrier->name);
+    if (since == pins_so_far)
+        return;
+    struct pcn_arena *arena = handle_arena(carrier);
+    struct pcn_name name = carrier->name;
+    if (!arena) { /* nobody to entrust them to, and they are going to be published */
+        PyErr_Clear();
+        arena = family_arena_if_joined();
+        name = (struct pcn_name){0, 0};
+    }
+    if (arena)
+        for_pins_since(since, arena, pcn_object_entrust, name);
 }
 
 PyObject *handle_entrust_method(PyObject *self, PyObject *argument)
@@ -214,16 +279,8 @@ PyObject *handle_entrust_method(PyObject *self, PyObject *argument)
     Py_RETURN_NONE;
 }
 
-PyObject *handle_travel(struct handle *handle)
+static PyObject *name_with(const struct handle *handle, uint32_t pin)
 {
-    struct pcn_arena *arena = handle_arena(handle);
-    if (!arena)
-        return NULL;
-    uint32_t pin;
-    enum pcn_status status = pcn_object_pin(arena, handle->name, &pin);
-    if (status != PCN_OK)
-        return raise_status(status);
-    remember_pin(handle->name, pin);
     return Py_BuildValue("IKIKKKKK", (unsigned)handle->name.object,
                          (unsigned long long)handle->name.serial, (unsigned)pin,
                          (unsigned long long)family_number(),
@@ -231,6 +288,25 @@ PyObject *handle_travel(struct handle *handle)
                          (unsigned long long)handle->parameters[1],
                          (unsigned long long)handle->parameters[2],
                          (unsigned long long)handle->parameters[3]);
+}
+
+PyObject *handle_travel(struct handle *handle)
+{
+    struct pcn_arena *arena = handle_arena(handle);
+    if (!arena)
+        return NULL;
+    uint32_t pin;
+    enum pcn_status status = unsent ? pcn_object_pin_unsent(arena, handle->name, &pin)
+                                    : pcn_object_pin(arena, handle->name, &pin);
+    if (status != PCN_OK)
+        return raise_status(status);
+    remember_pin(arena, handle->name, pin);
+    return name_with(handle, pin);
+}
+
+PyObject *handle_name(struct handle *handle)
+{
+    return handle_arena(handle) ? name_with(handle, PCN_NO_RECORD) : NULL;
 }
 
 PyObject *handle_travel_method(PyObject *self, PyObject *ignored)
@@ -314,6 +390,22 @@ int handle_arrive(struct handle *handle, const struct handle_kind *kind, PyObjec
     return 0;
 }
 
+PyObject *handle_on(PyObject *type, struct pcn_name name, uint64_t parameter)
+{
+    struct handle *handle = known(name);
+    if (handle && (PyObject *)Py_TYPE((PyObject *)handle) == type && handle->bound == family.me)
+        return Py_NewRef((PyObject *)handle);
+    const struct handle stand_in = {.name = name, .parameters = {parameter}};
+    PyObject *tuple = name_with(&stand_in, PCN_NO_RECORD);
+    PyObject *made = tuple ? PyObject_CallMethod(type, "__new__", "O", type) : NULL;
+    PyObject *done = made ? PyObject_CallMethod(made, "_arrive", "(O)", tuple) : NULL;
+    if (!done)
+        Py_CLEAR(made);
+    Py_XDECREF(done);
+    Py_XDECREF(tuple);
+    return made;
+}
+
 /* arrive(type, travelled): the handle that this process has on it already, or a new one. */
 static PyObject *arrive(PyObject *module, PyObject *args)
 {
@@ -387,5 +479,10 @@ PyMethodDef object_methods[] = {
     {"withdraw_pins", withdraw_pins, METH_O,
      "withdraw_pins(since): what this thread has pickled since pins_made() said so is not going "
      "to arrive."},
+    {"call_unsent", call_unsent, METH_VARARGS,
+     "call_unsent(function, *args): a call that pickles for a road that _entrust()s it before it "
+     "is published: until then it ends with this process."},
+    {"forget_pins", forget_pins, METH_O,
+     "forget_pins(since): what this thread has pickled since pins_made() said so has been sent."},
     {NULL, NULL, 0, NULL},
 };

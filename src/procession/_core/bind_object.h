@@ -20,6 +20,8 @@ struct handle_kind {
     enum pcn_status (*set_up)(struct pcn_arena *arena, struct handle *handle);
     /* In a forked child: forget what only the parent's process had. May be NULL. */
     void (*forked)(struct handle *handle);
+    /* Whether a forked child takes no hold on it: only the parent has a use for it. May be NULL. */
+    bool (*stays_behind)(const struct handle *handle);
 };
 
 /* Begins the struct of each type whose instances stand for an object in the arena. Handles
@@ -43,6 +45,10 @@ int handle_create(struct handle *handle, const struct handle_kind *kind);
 
 /* Rebind after a fork, or in another arena (there it is a new object). -1 with an exception. */
 int handle_rebind(struct handle *handle, struct pcn_arena *arena);
+
+/* In a forked child: the parent's handle stays the parent's. Its next use takes a hold, if the
+ * object is still there. */
+void handle_stay_behind(struct handle *handle);
 
 /* The arena, the handle being bound in it; NULL with an exception. To begin each use with. */
 static inline struct pcn_arena *handle_arena(struct handle *handle)
@@ -70,10 +76,22 @@ void handle_drop(struct handle *handle);
 /* What is pickled of it, a tuple: a pin keeps the object until it arrives. NULL: exception. */
 PyObject *handle_travel(struct handle *handle);
 
-/* What this thread has pickled since pins_so_far_made() said so lies in `carrier` now, and ends
- * with that if it is not unpickled. The method is `_entrust(since)`, METH_O. */
+/* The same without a pin: good while somebody holds the object. */
+PyObject *handle_name(struct handle *handle);
+
+/* The handle of that type that this process has on an object that is there, or a new one. */
+PyObject *handle_on(PyObject *type, struct pcn_name name, uint64_t parameter);
+
+/* What this thread has pickled since pins_so_far_made() said so is going to lie in `carrier`, and
+ * ends with that if it is not unpickled; it can still be withdrawn. The method is `_entrust(since)`, METH_O. */
 uint64_t pins_so_far_made(void);
 void entrust_pins_since(struct handle *carrier, uint64_t since);
+void withdraw_pins_since(uint64_t since); /* ... and is not going to arrive */
+void forget_pins_since(uint64_t since);   /* ... and has been sent */
+
+/* A call that pickles for a road that entrusts before it publishes: until then the pins end with
+ * this process. */
+PyObject *unsent_call(PyObject *function, PyObject *args);
 PyObject *handle_entrust_method(PyObject *self, PyObject *argument);
 
 /* Become a handle on what travelled. -1 with an exception. */
@@ -97,13 +115,12 @@ uint64_t this_thread(void);
 
 extern PyMethodDef object_methods[];
 
-/* bind_memory.c */
-extern PyType_Spec memory_spec;
-
 /* bind_settle.c: forks, and what parents must keep for children. */
 uint64_t forks_so_far(void);
 void expect_own_fork(void);     /* the next fork is one of ours */
 void settle_later(pid_t child); /* in the parent, behind it; -1: it failed */
+/* Release what was only kept for children that have settled meanwhile. */
+void release_what_children_have(struct pcn_arena *arena);
 /* Give the hold up now, or once no forked child can need it. */
 void release_or_keep(struct pcn_arena *arena, struct handle *handle);
 extern PyMethodDef settle_methods[];

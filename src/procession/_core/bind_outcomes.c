@@ -6,6 +6,7 @@
  *   S              a short text: 4 bytes of length, UTF-8
  *   P, E           8 bytes of length; a pickled value, an encoded exception
  *
+ * Or they are a single pickle, which begins as none of these: the body of what came apart.
  * Numbers are in the machine's order. Only what comes back the same is taken as it is: exact
  * types, integers of up to 64 bits; everything else is pickled. */
 #include "bind_channel.h"
@@ -74,6 +75,7 @@ void outcome_head(char tag, uint64_t length, uint8_t *to)
 
 /* ---- and back ---- */
 
+enum { SINGLE_PICKLE = 0x80 }; /* how each begins */
 enum { SLICED = 4096 }; /* pickles of this many bytes and more are not copied to be loaded */
 
 struct reader {
@@ -154,12 +156,8 @@ static PyObject *failed(struct reader *reader, PyObject *reason)
     return lost < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-static PyObject *take_pickle(struct reader *reader)
+static PyObject *load(struct reader *reader, const char *content, uint64_t length)
 {
-    uint64_t length;
-    const char *content = take_long(reader, &length);
-    if (!content)
-        return NULL;
     PyObject *bytes = length < SLICED
                           ? PyBytes_FromStringAndSize(content, (Py_ssize_t)length)
                           : slice(reader, length);
@@ -179,6 +177,21 @@ static PyObject *take_pickle(struct reader *reader)
     return failed(reader, error);
 }
 
+static PyObject *take_pickle(struct reader *reader)
+{
+    uint64_t length;
+    const char *content = take_long(reader, &length);
+    return content ? load(reader, content, length) : NULL;
+}
+
+/* From its first byte on, which was read already. */
+static PyObject *take_single(struct reader *reader)
+{
+    const char *content = (const char *)reader->bytes + reader->at - 1;
+    reader->at = reader->length;
+    return load(reader, content, reader->length);
+}
+
 static PyObject *take_error(struct reader *reader)
 {
     uint64_t length;
@@ -188,7 +201,7 @@ static PyObject *take_error(struct reader *reader)
 
 static PyObject *take_outcome(struct reader *reader)
 {
-    char tag = (char)reader->bytes[reader->at++];
+    uint8_t tag = reader->bytes[reader->at++];
     switch (tag) {
     case 'N':
         return Py_NewRef(Py_None);
@@ -212,10 +225,15 @@ static PyObject *take_outcome(struct reader *reader)
         return take_pickle(reader);
     case ERROR_TAG:
         return take_error(reader);
+    case SINGLE_PICKLE:
+        if (reader->at == 1)
+            return take_single(reader);
+        break;
     default:
-        PyErr_Format(PyExc_ValueError, "outcome %zd has an unknown tag, %d", reader->index, tag);
-        return NULL;
+        break;
     }
+    PyErr_Format(PyExc_ValueError, "outcome %zd has an unknown tag, %d", reader->index, tag);
+    return NULL;
 }
 
 static PyObject *take_all(struct reader *reader)

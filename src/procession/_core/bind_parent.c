@@ -8,6 +8,8 @@
 #include <limits.h>
 #include <string.h>
 
+#include "bind_apart.h"
+#include "bind_memory.h"
 #include "platform.h"
 
 /* Answers of a kind up to this one are outcomes; others ask for something. */
@@ -221,15 +223,73 @@ static void wake_answered(Channel *self, const struct waiter *me)
     Py_XDECREF(entries);
 }
 
-static PyObject *payload_of(struct pcn_arena *arena, struct pcn_message *message,
+/* Copy a block's content out, and free it. Who lets the GIL go for that has results in hand, and
+ * lets nobody else collect meanwhile: each entry gets its answers in order. */
+static void copy_out(Channel *self, struct pcn_arena *arena, void *to,
+                     const struct pcn_message *message)
+{
+    const void *from = pcn_block_bytes(arena, message->block);
+    if (message->length < LONG_COPY) {
+        memcpy(to, from, message->length);
+        pcn_block_free(arena, message->block, false, true);
+        return;
+    }
+    pcn_store_relaxed32(&self->collecting, 1);
+    if (self->collects_garbage)
+        PyGC_Enable();
+    Py_BEGIN_ALLOW_THREADS
+    memcpy(to, from, message->length);
+    pcn_block_free(arena, message->block, false, true);
+    Py_END_ALLOW_THREADS
+    if (self->collects_garbage)
+        self->collects_garbage = PyGC_Disable();
+    pcn_store_relaxed32(&self->collecting, 0);
+    pcn_futex_wake(&self->collecting, INT_MAX);
+}
+
+static bool interpreter_ends(void)
+{
+    PyObject *ask = PySys_GetObject("is_finalizing");
+    PyObject *answer = ask ? PyObject_CallNoArgs(ask) : NULL;
+    bool ends = answer == Py_True;
+    Py_XDECREF(answer);
+    PyErr_Clear();
+    return ends;
+}
+
+/* Wait while another thread is at it. -1 if a signal handler raised. */
+static int wait_for_collector(Channel *self)
+{
+    while (pcn_load_relaxed32(&self->collecting) && !interpreter_ends()) {
+        Py_BEGIN_ALLOW_THREADS
+        pcn_futex_wait(&self->collecting, 1, STEP_NS);
+        Py_END_ALLOW_THREADS
+        if (PyErr_CheckSignals() < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject *payload_of(Channel *self, struct pcn_arena *arena, struct pcn_message *message,
                             const void *inlined)
 {
     if (!message->block)
         return PyBytes_FromStringAndSize(inlined, (Py_ssize_t)message->length);
-    PyObject *bytes = PyBytes_FromStringAndSize(
-        (const char *)pcn_block_bytes(arena, message->block), (Py_ssize_t)message->length);
-    pcn_block_free(arena, message->block, false, true);
-    return bytes;
+    PyObject *payload;
+    void *to = NULL;
+    if (message->kind & PCN_APART) {
+        message->kind &= ~PCN_APART;
+        payload = apart_arrived(arena, &message->block, message->length);
+        to = payload && message->block ? PyByteArray_AsString(payload) : NULL;
+    } else {
+        payload = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)message->length);
+        to = payload ? PyBytes_AsString(payload) : NULL;
+    }
+    if (to)
+        copy_out(self, arena, to, message);
+    else if (message->block)
+        pcn_block_free(arena, message->block, false, true);
+    return payload;
 }
 
 /* Hand out all that is in the ring now; no Python code runs before that is done. To be called
@@ -237,21 +297,22 @@ static PyObject *payload_of(struct pcn_arena *arena, struct pcn_message *message
 static int collect(Channel *self, PyObject *open, PyObject *arrivals, const struct waiter *me)
 {
     struct pcn_arena *arena = family_arena();
-    if (!arena || !channel_is_parent(self, arena))
+    if (!arena || !channel_is_parent(self, arena) || wait_for_collector(self) < 0)
         return -1;
     int failed = 0;
     bool answered = false;
     uint64_t used;
     PyObject *dropped = NULL;
     /* A collection now could run somebody's finalizer, and that come in here again. */
-    int collects_garbage = PyGC_Disable();
+    self->collects_garbage = PyGC_Disable();
     while (!failed && pcn_channel_collect(arena, self->channel, self->scratch, COLLECT_ROOM,
                                           &used, false) == PCN_OK) {
         for (uint64_t at = 0; at < used;) {
             struct pcn_message message;
             memcpy(&message, self->scratch + at, sizeof message);
             uint64_t length = sizeof message + (message.block ? 0 : message.length);
-            PyObject *payload = payload_of(arena, &message, self->scratch + at + sizeof message);
+            PyObject *payload =
+                payload_of(self, arena, &message, self->scratch + at + sizeof message);
             int outcome =
                 payload ? hand_out(self, &message, payload, open, arrivals, &dropped) : -1;
             Py_XDECREF(payload);
@@ -260,7 +321,7 @@ static int collect(Channel *self, PyObject *open, PyObject *arrivals, const stru
             at += (length + 7u) & ~(uint64_t)7u;
         }
     }
-    if (collects_garbage)
+    if (self->collects_garbage)
         PyGC_Enable();
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);

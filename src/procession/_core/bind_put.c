@@ -3,25 +3,23 @@
 
 #include <string.h>
 
+#include "bind_memory.h"
+
 #define BATCH 64 /* objects of put_many() that go in together */
 
-/* Move large payloads to blocks. */
-static int to_block(const struct pcn_share *share, struct pcn_item *item)
+/* Copy what is large, or apart, to a block of ours. */
+static int to_block(const struct pcn_share *share, struct packed *packed, uint64_t deadline)
 {
-    if (item->length <= PCN_QUEUE_INLINE)
+    pcn_block_id block;
+    if (!packed_needs_block(packed))
         return 0;
-    enum pcn_status status = PCN_BUSY;
-    if (item->length < QUEUE_LONG_COPY)
-        status = pcn_queue_pack(share, item, false);
-    if (status == PCN_BUSY) {
-        Py_BEGIN_ALLOW_THREADS
-        status = pcn_queue_pack(share, item, true);
-        Py_END_ALLOW_THREADS
-    }
-    if (status == PCN_OK)
-        return 0;
-    raise_status(status);
-    return -1;
+    uint64_t patience = queue_patience(deadline, UINT64_MAX);
+    if (allocate_patiently(share->arena, PCN_FOR_ARGUMENTS, packed->item.length, patience, &block) <
+        0)
+        return -1;
+    packed_write(share->arena, packed, block);
+    packed->item.block = block;
+    return 0;
 }
 
 static int wait_for_room(Queue *self, const struct pcn_share *share, uint64_t deadline)
@@ -33,13 +31,41 @@ static int wait_for_room(Queue *self, const struct pcn_share *share, uint64_t de
     return queue_sleep(self, share, QUEUE_PUT, deadline, QUEUE_STEP_NS, pcn_queue_wait_room);
 }
 
+/* Wait for room before a large payload is copied, or names are entrusted; it may be gone again when
+ * that is done. */
+static int expect_room(Queue *self, struct pcn_share *share, uint64_t deadline)
+{
+    while (!pcn_queue_has_room(share->queue) && !pcn_queue_is_closed(share->queue)) {
+        if (wait_for_room(self, share, deadline) < 0 || queue_share(self, share, true) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* What has been pickled for items is entrusted to the queue, late: who dies before leaves none. */
+static int entrust(Queue *self, const struct packed *packed, uint32_t count, uint64_t deadline)
+{
+    struct pcn_share share;
+    uint32_t first = 0;
+    while (first < count && !packed[first].pins)
+        first++;
+    if (first == count)
+        return 0;
+    if (queue_share(self, &share, true) < 0 || expect_room(self, &share, deadline) < 0)
+        return -1;
+    packed_entrust(&packed[first], &self->handle); /* and what was pickled behind it */
+    return 0;
+}
+
 /* Put items in, as soon as there is room; *went is how many did. */
-static int put_items(Queue *self, const struct pcn_item *items, uint32_t count,
-                     uint64_t deadline, uint32_t *went)
+static int put_items(Queue *self, const struct packed *packed, const struct pcn_item *items,
+                     uint32_t count, uint64_t deadline, uint32_t *went)
 {
     struct pcn_share share;
     unsigned turns = 0;
     *went = 0;
+    if (entrust(self, packed, count, deadline) < 0)
+        return -1;
     for (;;) {
         uint32_t now;
         /* Each time: a signal handler may have closed it. */
@@ -77,7 +103,7 @@ static void withdraw(Queue *self, struct pcn_item *items, uint32_t count)
     if (queue_share(self, &share, false) == 0) {
         for (uint32_t i = 0; i < count; i++) {
             if (items[i].block)
-                queue_free_block(&share, items[i].block);
+                free_block(share.arena, items[i].block);
         }
     }
     PyErr_Clear();
@@ -111,16 +137,6 @@ static int is_dealt_with(Queue *self, PyObject *object)
     return dealt_with;
 }
 
-/* Wait for room before a large payload is copied; it may be gone again when that is done. */
-static int expect_room(Queue *self, struct pcn_share *share, uint64_t deadline)
-{
-    while (!pcn_queue_has_room(share->queue) && !pcn_queue_is_closed(share->queue)) {
-        if (wait_for_room(self, share, deadline) < 0 || queue_share(self, share, true) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 static PyObject *put_one(Queue *self, PyObject *object, uint64_t deadline)
 {
     struct pcn_share share;
@@ -133,18 +149,18 @@ static PyObject *put_one(Queue *self, PyObject *object, uint64_t deadline)
         return dealt_with > 0 ? Py_NewRef(Py_None) : NULL;
     }
     int failed = 0;
-    if (packed.item.length > PCN_QUEUE_INLINE) {
+    if (packed_needs_block(&packed)) {
         /* Pickling ran code of the user's. */
         failed = queue_share(self, &share, true) < 0 || expect_room(self, &share, deadline) < 0 ||
-                 to_block(&share, &packed.item) < 0;
+                 to_block(&share, &packed, deadline) < 0;
     }
     if (!failed)
-        failed = put_items(self, &packed.item, 1, deadline, &went);
+        failed = put_items(self, &packed, &packed.item, 1, deadline, &went);
     if (failed) {
         withdraw(self, &packed.item, 1);
         packed_withdraw(&packed);
     } else {
-        packed_entrust(&packed, &self->handle);
+        packed_sent(&packed);
     }
     packed_release(&packed);
     return failed ? NULL : Py_NewRef(Py_None);
@@ -188,14 +204,14 @@ static int flush(Queue *self, struct batch *batch, uint64_t deadline, uint64_t *
     for (uint32_t i = 0; i < batch->count; i++)
         batch->items[i] = batch->packed[i].item;
     if (batch->count)
-        failed = put_items(self, batch->items, batch->count, deadline, &went);
+        failed = put_items(self, batch->packed, batch->items, batch->count, deadline, &went);
     if (failed)
         withdraw(self, batch->items + went, batch->count - went);
     for (uint32_t i = batch->count; i-- > 0;) { /* each also covers what was pickled behind it */
         if (i >= went)
             packed_withdraw(&batch->packed[i]);
         else
-            packed_entrust(&batch->packed[i], &self->handle);
+            packed_sent(&batch->packed[i]);
         packed_release(&batch->packed[i]);
     }
     batch->count = 0;
@@ -204,7 +220,8 @@ static int flush(Queue *self, struct batch *batch, uint64_t deadline, uint64_t *
     return failed;
 }
 
-/* One more object; large ones at the end of a batch. */
+/* One more object; large ones at the end of a batch, and very large ones alone: nobody is to wait
+ * for room that what waits here has taken. */
 static int add(Queue *self, struct batch *batch, PyObject *object, uint64_t deadline,
                uint64_t *put)
 {
@@ -212,13 +229,20 @@ static int add(Queue *self, struct batch *batch, PyObject *object, uint64_t dead
     struct packed *packed = &batch->packed[batch->count];
     if (pack_object(object, packed) < 0)
         return is_dealt_with(self, object) > 0 ? 0 : -1;
-    if (queue_share(self, &share, true) < 0 || to_block(&share, &packed->item) < 0) {
+    int failed = 0;
+    if (batch->count && packed_needs_block(packed) && packed->item.length >= LONG_COPY) {
+        failed = flush(self, batch, deadline, put);
+        batch->packed[0] = *packed;
+        packed = &batch->packed[0];
+    }
+    if (failed || queue_share(self, &share, true) < 0 || to_block(&share, packed, deadline) < 0) {
         packed_withdraw(packed);
         packed_release(packed);
         return -1;
     }
     batch->bytes += packed->item.block ? PCN_QUEUE_INLINE : packed->item.length;
-    if (++batch->count == BATCH || batch->bytes >= 4 * PCN_QUEUE_INLINE)
+    if (++batch->count == BATCH || batch->bytes >= 4 * PCN_QUEUE_INLINE ||
+        packed->item.length >= LONG_COPY)
         return flush(self, batch, deadline, put);
     return 0;
 }

@@ -111,15 +111,6 @@ int queue_sleep(Queue *self, const struct pcn_share *share, uint32_t op, uint64_
     return PyErr_CheckSignals(); /* in any case: one may have come before we slept */
 }
 
-void queue_free_block(const struct pcn_share *share, pcn_block_id block)
-{
-    if (pcn_block_free(share->arena, block, false, false) != PCN_BUSY)
-        return;
-    Py_BEGIN_ALLOW_THREADS
-    pcn_block_free(share->arena, block, false, true);
-    Py_END_ALLOW_THREADS
-}
-
 static int place_of(const char *const *names, PyObject *keyword)
 {
     for (int place = 0; names[place]; place++) {
@@ -404,7 +395,11 @@ static PyMethodDef queue_methods[] = {
     INNER(_drain, drain, METH_NOARGS, "_drain(): throw away what is in it, as done with."),
     INNER(_limit, limit, METH_NOARGS, "_limit(): the most objects it holds."),
     INNER(_pickle_with, pickle_with, METH_O | METH_STATIC,
-          "_pickle_with(dumps): have what is not of the plainest types pickled by dumps(object)."),
+          "_pickle_with(dumps): have what is not of the plainest types pickled by dumps(object): "
+          "bytes, or (body, parts), whose parts are buffers that go apart."),
+    INNER(_unpickle_apart_with, unpickle_apart_with, METH_O | METH_STATIC,
+          "_unpickle_apart_with(loads): have what went apart unpickled by loads(payload): Memory or "
+          "a bytearray, in the layout of Channel.collect()."),
     INNER(_ends, ends, METH_NOARGS,
           "_ends(): how many objects were ever put in and taken out, modulo 2**28."),
     INNER(_takings, takings, METH_NOARGS,

@@ -4,6 +4,7 @@
 
 #include "binding.h" /* first: it has Python.h */
 
+#include "bind_apart.h"
 #include "bind_object.h"
 #include "queue.h"
 
@@ -13,6 +14,7 @@ struct packed {
     PyObject *keeper; /* or NULL: they stand in `word`, or in a block */
     Py_buffer view;   /* of the keeper, if it is no bytes or str */
     PyObject *pins;   /* handles in it were pickled since; NULL: none can be in it */
+    struct apart *apart; /* what is to go into a block; NULL: it has no buffers apart */
     uint64_t word;
 };
 
@@ -23,14 +25,22 @@ void packed_release(struct packed *packed);
 /* It is not going to arrive. Leaves the current exception as it is. */
 void packed_withdraw(struct packed *packed);
 
-/* What was pickled for it is in the queue now, and goes with that. */
+/* What was pickled for it, and since, is going into the queue, and goes with that; it is in it. */
 void packed_entrust(const struct packed *packed, struct handle *queue);
+void packed_sent(const struct packed *packed);
 
-/* A static method: how objects are pickled that are not of the plainest types. */
+/* It is to lie in a block, whose content packed_write() writes. */
+bool packed_needs_block(const struct packed *packed);
+void packed_write(struct pcn_arena *arena, const struct packed *packed, pcn_block_id block);
+
+/* Static methods: how objects are pickled that are not of the plainest types, and how those are
+ * unpickled that went apart. */
 PyObject *queue_pickle_with(PyObject *ignored, PyObject *dumps);
+PyObject *queue_unpickle_apart_with(PyObject *ignored, PyObject *loads);
 
-/* An item as an object. Runs code of the user's. NULL with an exception. */
-PyObject *unpack_item(const struct pcn_item *item);
+/* An item as an object; its block becomes somebody's else, or is freed. Runs code of the user's.
+ * NULL with an exception. */
+PyObject *unpack_item(struct pcn_arena *arena, struct pcn_item *item);
 
 /* How the standard library's exceptions are raised: "Empty", "Full" or "ShutDown". */
 void raise_of_queue(const char *name);
@@ -63,11 +73,7 @@ int queue_sleep(Queue *self, const struct pcn_share *share, uint32_t op, uint64_
                 uint64_t step,
                 enum pcn_status (*wait)(const struct pcn_share *share, uint64_t timeout_ns));
 
-/* Free a block, with the GIL let go if that has to wait. */
-void queue_free_block(const struct pcn_share *share, pcn_block_id block);
-
 #define QUEUE_STEP_NS 50000000u /* of a sleep: a death may have swallowed the ring for us */
-#define QUEUE_LONG_COPY 262144u /* bytes from which on others get the GIL meanwhile */
 
 enum queue_op { QUEUE_GET = 1, QUEUE_PUT, QUEUE_JOIN };
 

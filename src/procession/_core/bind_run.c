@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "bind_apart.h"
+
 struct run {
     Channel *channel;
     struct pcn_arena *arena;
@@ -69,6 +71,34 @@ static int put_bytes(struct run *run, char tag, PyObject *encoded)
     return put(run, tag, content, (uint64_t)length);
 }
 
+/* The same for (body, parts): a part of its own, whose payload is that and no outcome. */
+static int put_apart(struct run *run, PyObject *pair)
+{
+    struct apart apart;
+    if (apart_hold_pair(&apart, pair) < 0)
+        return -1;
+    int failed = flush(run, run->item);
+    if (!failed) {
+        struct pcn_message message = {.task = pcn_load_relaxed64(&run->claim->task),
+                                      .kind = PCN_OUTCOMES | PCN_PART,
+                                      .first = run->item,
+                                      .end = run->item + 1};
+        failed = send_apart(run->channel, run->arena, &message, &apart);
+    }
+    if (!failed)
+        run->first = run->item + 1;
+    apart_release(&apart);
+    return failed;
+}
+
+/* Whether what was raised while a result was encoded or sent is that item's own affair: it is no
+ * bytes, nor buffers, or there is no room for them. */
+static bool is_of_the_item(void)
+{
+    return PyErr_ExceptionMatches(PyExc_MemoryError) || PyErr_ExceptionMatches(PyExc_TypeError) ||
+           PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_ValueError);
+}
+
 /* The exception that was raised, with its traceback; a new reference. */
 static PyObject *take_exception(void)
 {
@@ -103,10 +133,10 @@ static int put_value(struct run *run, PyObject *value)
     PyObject *encoded = PyObject_CallFunctionObjArgs(run->encode, value, NULL);
     if (!encoded)
         return put_error(run) < 0 ? -1 : 1;
-    int failed = put_bytes(run, PICKLED_TAG, encoded);
+    int failed = PyTuple_Check(encoded) ? put_apart(run, encoded)
+                                        : put_bytes(run, PICKLED_TAG, encoded);
     Py_DECREF(encoded);
-    if (failed && (PyErr_ExceptionMatches(PyExc_MemoryError) ||
-                   PyErr_ExceptionMatches(PyExc_TypeError))) /* no bytes, or no room for them */
+    if (failed && is_of_the_item())
         return put_error(run) < 0 ? -1 : 1;
     return failed;
 }

@@ -102,13 +102,23 @@ static void release_kept(struct pcn_arena *arena)
     }
 }
 
-void release_or_keep(struct pcn_arena *arena, struct handle *handle)
+void release_what_children_have(struct pcn_arena *arena)
 {
     if (child_count != 0 || last_stranger != 0)
         look_after_children(arena);
     if (kept_count != 0)
         release_kept(arena);
-    if (!is_needed(handle->forks)) {
+}
+
+static bool stays_behind(const struct handle *handle)
+{
+    return handle->kind->stays_behind && handle->kind->stays_behind(handle);
+}
+
+void release_or_keep(struct pcn_arena *arena, struct handle *handle)
+{
+    release_what_children_have(arena);
+    if (stays_behind(handle) || !is_needed(handle->forks)) {
         pcn_object_release(arena, handle->hold);
     } else if (make_room((void **)&kept, kept_count, &kept_room, sizeof *kept)) {
         kept[kept_count++] = (struct kept){handle->hold, handle->forks};
@@ -174,8 +184,10 @@ static PyObject *settle(PyObject *module, PyObject *ignored)
         return NULL;
     for (struct handle *handle = bound_handles, *next; handle; handle = next) {
         next = handle->next; /* it is linked anew, in front */
-        if (handle->bound != arena->me && handle->arena == family_number() &&
-            handle_rebind(handle, arena) < 0)
+        if (stays_behind(handle))
+            handle_stay_behind(handle);
+        else if (handle->bound != arena->me && handle->arena == family_number() &&
+                 handle_rebind(handle, arena) < 0)
             PyErr_Clear(); /* its next use says so */
     }
     struct pcn_slot *slot = pcn_slot_at(arena, pcn_token_slot(arena->me));

@@ -4,7 +4,11 @@
  * is, in the worker's loop, and would answer in its place: so it ends instead. */
 #include "bind_channel.h"
 
+#include <string.h>
 #include <unistd.h>
+
+#include "bind_apart.h"
+#include "bind_memory.h"
 
 #include "platform.h"
 
@@ -108,16 +112,84 @@ PyObject *channel_alert(Channel *self, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
+/* Who answers, and how long after the claim. */
+static void sign(const Channel *self, struct pcn_message *message)
+{
+    message->worker = self->worker;
+    message->function =
+        pcn_now_ns() - pcn_load_relaxed64(&self->channel->claims[self->worker].since);
+}
+
+/* The ring is full: nobody collects, so the supervisor must. -1 if a signal handler raised. */
+static int wait_for_room(const Channel *self, uint64_t length)
+{
+    tell_supervisor(self);
+    Py_BEGIN_ALLOW_THREADS
+    pcn_channel_wait_room(self->channel, length, STEP_NS);
+    Py_END_ALLOW_THREADS
+    return PyErr_CheckSignals();
+}
+
+/* Publish what lies in a block of ours, as send_result() does. */
+static int send_block(const Channel *self, struct pcn_arena *arena, struct pcn_message *message)
+{
+    for (;;) {
+        enum pcn_status status =
+            pcn_channel_answer_block(arena, self->channel, message, false);
+        if (status == PCN_BUSY) {
+            Py_BEGIN_ALLOW_THREADS
+            status = pcn_channel_answer_block(arena, self->channel, message, true);
+            Py_END_ALLOW_THREADS
+        }
+        if (status == PCN_OK)
+            return 0;
+        if (wait_for_room(self, message->length) < 0) {
+            free_block(arena, message->block);
+            return -1;
+        }
+    }
+}
+
+static void cry(const void *who)
+{
+    tell_supervisor(who);
+}
+
+/* Where there is no room, it may be for results that nobody collects. */
+static int block_for_result(const Channel *self, struct pcn_arena *arena, uint64_t length,
+                            pcn_block_id *block)
+{
+    const struct crier crier = {cry, self};
+    return allocate_crying(arena, PCN_FOR_RESULTS, length, UINT64_MAX, crier, block);
+}
+
+/* Large ones are copied once, with the GIL let go. */
+static int send_large(const Channel *self, struct pcn_arena *arena, struct pcn_message *message,
+                      const struct pcn_part *parts, uint32_t count, uint64_t length)
+{
+    if (block_for_result(self, arena, length, &message->block) < 0)
+        return -1;
+    uint8_t *to = pcn_block_bytes(arena, message->block);
+    Py_BEGIN_ALLOW_THREADS
+    for (uint32_t i = 0; i < count; i++) {
+        if (parts[i].length)
+            memcpy(to, parts[i].bytes, parts[i].length);
+        to += parts[i].length;
+    }
+    Py_END_ALLOW_THREADS
+    return send_block(self, arena, message);
+}
+
 int send_result(const Channel *self, struct pcn_arena *arena, struct pcn_message *message,
                 const struct pcn_part *parts, uint32_t count)
 {
     uint64_t length = 0;
     for (uint32_t i = 0; i < count; i++)
         length += parts[i].length;
-    message->worker = self->worker;
-    message->function =
-        pcn_now_ns() - pcn_load_relaxed64(&self->channel->claims[self->worker].since);
-    bool wait = length > PCN_INLINE_LIMIT;
+    sign(self, message);
+    if (length > PCN_INLINE_LIMIT)
+        return send_large(self, arena, message, parts, count, length);
+    bool wait = false;
     for (;;) {
         enum pcn_status status;
         if (wait) {
@@ -129,20 +201,21 @@ int send_result(const Channel *self, struct pcn_arena *arena, struct pcn_message
         }
         if (status == PCN_OK)
             return 0;
-        if (status == PCN_NO_MEMORY) {
-            raise_status(status);
-            return -1;
-        }
         wait = true;
-        if (status == PCN_FULL) {
-            tell_supervisor(self); /* nobody collects: it must */
-            Py_BEGIN_ALLOW_THREADS
-            pcn_channel_wait_room(self->channel, length, STEP_NS);
-            Py_END_ALLOW_THREADS
-            if (PyErr_CheckSignals() < 0)
-                return -1;
-        }
+        if (status == PCN_FULL && wait_for_room(self, length) < 0)
+            return -1;
     }
+}
+
+int send_apart(const Channel *self, struct pcn_arena *arena, struct pcn_message *message,
+               const struct apart *apart)
+{
+    sign(self, message);
+    if (block_for_result(self, arena, apart->size, &message->block) < 0)
+        return -1;
+    apart_write(arena, apart, message->block);
+    message->kind |= PCN_APART;
+    return send_block(self, arena, message);
 }
 
 void end_claim(const Channel *self)
@@ -164,11 +237,38 @@ static void answer_range(const Channel *self, struct pcn_message *message)
         message->end = pcn_claim_take_all(claim);
 }
 
+static int answer(Channel *self, struct pcn_arena *arena, struct pcn_message *message,
+                  PyObject *payload)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(payload, &view, PyBUF_SIMPLE) < 0)
+        return -1;
+    const struct pcn_part part = {view.buf, (uint64_t)view.len};
+    if (message->task != 0)
+        answer_range(self, message);
+    int failed = send_result(self, arena, message, &part, 1);
+    PyBuffer_Release(&view);
+    return failed;
+}
+
+static int answer_apart(Channel *self, struct pcn_arena *arena, struct pcn_message *message,
+                        PyObject *body, PyObject *parts)
+{
+    struct apart apart;
+    if (apart_hold(&apart, body, parts) < 0)
+        return -1;
+    if (message->task != 0)
+        answer_range(self, message);
+    int failed = send_apart(self, arena, message, &apart);
+    apart_release(&apart);
+    return failed;
+}
+
 PyObject *channel_answer(Channel *self, PyObject *const *args, Py_ssize_t count)
 {
     unsigned long long task, kind;
-    if (count != 3) {
-        PyErr_SetString(PyExc_TypeError, "answer(number, kind, payload)");
+    if (count != 3 && count != 4) {
+        PyErr_SetString(PyExc_TypeError, "answer(number, kind, payload, parts=())");
         return NULL;
     }
     if (end_if_forked(self) < 0)
@@ -177,15 +277,12 @@ PyObject *channel_answer(Channel *self, PyObject *const *args, Py_ssize_t count)
     if (!arena || !channel_is_open(self) || unsigned_argument(args[0], &task) < 0 ||
         unsigned_argument(args[1], &kind) < 0)
         return NULL;
-    Py_buffer payload;
-    if (PyObject_GetBuffer(args[2], &payload, PyBUF_SIMPLE) < 0)
+    Py_ssize_t parts = count == 4 ? PySequence_Size(args[3]) : 0;
+    if (parts < 0)
         return NULL;
     struct pcn_message message = {.task = task, .kind = (uint32_t)kind};
-    const struct pcn_part part = {payload.buf, (uint64_t)payload.len};
-    if (task != 0)
-        answer_range(self, &message);
-    int failed = send_result(self, arena, &message, &part, 1);
-    PyBuffer_Release(&payload);
+    int failed = parts ? answer_apart(self, arena, &message, args[2], args[3])
+                       : answer(self, arena, &message, args[2]);
     if (failed)
         return NULL;
     if (task != 0)

@@ -11,6 +11,9 @@
 /* How long one sleep may last before its condition is looked at again. */
 #define STEP_NS 200000000u
 
+/* Bytes from which on others get the GIL while they are copied. */
+#define LONG_COPY 262144u
+
 /* bind_family.c: this process's arena, made and joined at need. NULL with an exception. */
 extern struct pcn_arena family;
 struct pcn_arena *family_enter(void);
@@ -23,6 +26,9 @@ extern PyMethodDef family_methods[];
 
 /* The same, or NULL without an exception if this process has not joined one. */
 struct pcn_arena *family_arena_if_joined(void);
+
+/* Whether the arena's descriptor is what it was: programs close those that they do not know. */
+bool family_has_descriptor(void);
 
 /* Tells this arena from any other on the machine. */
 uint64_t family_number(void);

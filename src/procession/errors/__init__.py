@@ -11,6 +11,7 @@ class, ``concurrent.futures.process.BrokenProcessPool``, is slow to import).
     ├── AuthenticationError
     ├── TimeoutError              also a builtin TimeoutError
     └── OwnerDied                 in errors.sync: a process died with a lock or the like in hand
+    ArenaFull                     MemoryError, in errors.memory: no room in the shared arena
     RemoteError                   what a task raised and could not be sent as it is
     WorkerDied                    BrokenProcessPool: the task's worker ended under it
     TaskTimeout                   a builtin TimeoutError: a task ran for too long, and was stopped
