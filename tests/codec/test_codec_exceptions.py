@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procession._codec.exceptions import decode_exception, encode_exception
+from procession._codec.exceptions import MOST_TEXT, decode_exception, encode_exception
 from procession.errors.pool import RemoteError, RemoteTraceback
 
 
@@ -30,6 +31,11 @@ def _travel(error: BaseException) -> Any:
 
 class Plain(Exception):
     pass
+
+
+class Unloadable(Exception):
+    def __reduce__(self) -> Any:
+        return int, ("no number",)
 
 
 class OtherArguments(Exception):
@@ -297,6 +303,27 @@ def test_ctrl_c_while_one_is_loaded_is_the_callers(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(OneFormatted, "__init__", interrupt)
     with pytest.raises(KeyboardInterrupt):
         decode_exception(payload)
+
+
+def test_what_is_large_in_an_error_arrives_and_its_text_is_cut() -> None:
+    content = bytes(range(256)) * 40_000
+    error = Plain(content, np.arange(2_000_000)[::2], memoryview(bytearray(content)))
+    arrived = _travel(error)
+    assert type(arrived) is Plain
+    assert arrived.args[0] == content
+    assert np.array_equal(arrived.args[1], np.arange(0, 2_000_000, 2))
+    assert (arrived.args[2].readonly, arrived.args[2] == content) == (False, True)
+    told = str(arrived.__cause__)
+    assert MOST_TEXT < len(told) < MOST_TEXT + 1000
+    assert "characters ..." in told
+    assert "in _raised" in told
+    assert "raise error" in told
+
+
+def test_a_large_error_that_does_not_load_is_told_with_its_text() -> None:
+    arrived = _travel(Unloadable("x" * 1_000_000))
+    assert type(arrived) is RemoteError
+    assert str(arrived).count("x") in range(MOST_TEXT - 100, MOST_TEXT + 100)
 
 
 _SCALARS = st.one_of(st.integers(), st.text(), st.binary(), st.none(), st.booleans())

@@ -6,17 +6,19 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from procession._codec.buffers import dumps_answer, dumps_items, dumps_task
 from procession._codec.objects import (
     PROTOCOL,
     dumps,
     dumps_by_value,
-    dumps_items,
     loads,
     loads_items,
     short_repr,
@@ -26,7 +28,17 @@ from procession._core import pack_numbers, unpack_numbers
 
 class Refuses:
     def __reduce__(self) -> tuple[Any, ...]:
-        raise LookupError("not this one")
+        raise TypeError("not this one")
+
+
+class Interrupted:
+    """Somebody else's error: what a signal handler raises comes at such a place."""
+
+    calls = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        Interrupted.calls += 1
+        raise TimeoutError("the alarm")
 
 
 class Silent:
@@ -65,8 +77,17 @@ def test_what_has_no_name_travels_by_value() -> None:
     assert arrived["object"].total(3) == 6
 
 
+@pytest.mark.parametrize("before", [1, lambda: 1, bytes(1 << 20)], ids=["", "lambda", "large"])
+@pytest.mark.parametrize("by", [dumps, partial(dumps_task, once=True), dumps_answer])
+def test_no_other_error_is_taken_for_a_refusal(by: Callable[[Any], Any], before: Any) -> None:
+    Interrupted.calls = 0
+    with pytest.raises(TimeoutError, match="the alarm"):
+        by([before, Interrupted()])
+    assert Interrupted.calls == 1
+
+
 def test_the_error_of_plain_pickle_is_the_one_that_is_raised() -> None:
-    with pytest.raises(LookupError, match="not this one") as raised:
+    with pytest.raises(TypeError, match="not this one") as raised:
         dumps(Refuses())
     # What cloudpickle said of it is not shown beside it.
     assert raised.value.__suppress_context__

@@ -16,11 +16,16 @@ import copyreg
 import io
 import pickle
 import traceback
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from procession._codec import arrays
 from procession._codec.objects import PROTOCOL, loads, short_repr
 from procession.errors.pool import RemoteError, RemoteTraceback
+
+MOST_TEXT = 200_000
+"""Characters of an error's text, and of its traceback. The error itself is not cut."""
 
 
 def encode_exception(error: BaseException, *, skip_frames: int = 0) -> bytes:
@@ -39,6 +44,7 @@ def encode_exception(error: BaseException, *, skip_frames: int = 0) -> bytes:
         message = str(error)
     except BaseException as failure:
         message = f"(str() of it raised {short_repr(failure)})"
+    text, message = _cut(text), _cut(message)
     try:
         notes = [str(note) for note in getattr(error, "__notes__", None) or ()]
     except BaseException as failure:
@@ -51,6 +57,13 @@ def encode_exception(error: BaseException, *, skip_frames: int = 0) -> bytes:
     if kind.__module__ not in ("builtins", "__main__"):
         name = f"{kind.__module__}.{name}"
     return pickle.dumps((pickled, name, message, notes, text), PROTOCOL)
+
+
+def _cut(text: str) -> str:
+    """A text that somebody is to read; that of an array of a gigabyte nobody does."""
+    left = len(text) - MOST_TEXT
+    half = MOST_TEXT // 2
+    return text if left <= 0 else f"{text[:half]}\n... {left:,} characters ...\n{text[-half:]}"
 
 
 def decode_exception(payload: bytes | memoryview) -> BaseException:
@@ -83,13 +96,14 @@ def _dumps(error: BaseException) -> bytes:
     file = io.BytesIO()
     try:
         pickler = pickle.Pickler(file, PROTOCOL)
-        pickler.dispatch_table = _Reducers(copyreg.dispatch_table)
+        arrays.look_around()
+        pickler.dispatch_table = _Reducers(ChainMap(copyreg.dispatch_table, arrays.table))
         pickler.dump(error)
     except Exception:
         import cloudpickle
 
         class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
-            dispatch_table = _Reducers(cloudpickle.Pickler.dispatch_table)
+            dispatch_table = _Reducers(ChainMap(arrays.table, cloudpickle.Pickler.dispatch_table))
 
         file = io.BytesIO()
         ByValue(file, PROTOCOL).dump(error)

@@ -16,16 +16,23 @@ import copyreg
 import functools
 import io
 import pickle
+import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from procession import _core
+from procession._codec import arrays
 
 PROTOCOL = 5
 
 _PICKLE_MARK = pickle.PROTO[0]
 """The first byte of every pickle; no list of numbers begins with it."""
+
+REFUSALS = (pickle.PicklingError, TypeError, AttributeError)
+"""What plain pickle says of an object that by value may go. All other errors are somebody else's,
+a signal handler's for one."""
 
 loads = pickle.loads
 
@@ -52,7 +59,7 @@ class Reducers:
         self.borrow: Callable[[], object] = lambda: None  # loads the table
         self._agrees: Callable[[type], bool] = _AS_PLAIN.__contains__
         self._counted = 0
-        self._by_value: tuple[int, Any] = (-1, None)  # a table's size, and a kind of pickler
+        self._by_value: tuple[Any, Any] = (None, None)  # the tables' sizes, and a kind of pickler
 
     def use(
         self, table: Mapping[type, Callable[[Any], Any]], agrees: Callable[[type], bool]
@@ -62,7 +69,7 @@ class Reducers:
         ``agrees`` says of one of its types whether plain pickle makes no other bytes of it.
         """
         self.table, self._agrees = table, agrees
-        self._counted, self._by_value = -1, (-1, None)
+        self._counted, self._by_value = -1, (None, None)
         self.are_harmless()
 
     def are_harmless(self) -> bool:
@@ -73,21 +80,28 @@ class Reducers:
             self._counted = size
         return size == self.harmless
 
-    def merged(self, own: Mapping[type, Any]) -> dict[type, Any]:
-        """A pickler's own table and this one."""
-        ours = {kind: reduce for kind, reduce in self.table.items() if kind not in _AS_PLAIN}
-        return {**own, **ours}
+    def merged(self) -> dict[Any, Any]:
+        """A pickler's table: ours for what is large, and above them what programs registered."""
+        arrays.look_around()
+        merged = {**arrays.table, **copyreg.dispatch_table}
+        if self.table:
+            merged.update(self._theirs())
+        return merged
+
+    def _theirs(self) -> dict[type, Callable[[Any], Any]]:
+        theirs = {kind: reduce for kind, reduce in self.table.items() if kind not in _AS_PLAIN}
+        return {**theirs, **arrays.before(theirs)}
 
     def by_value(self, kind: Any) -> Any:
         """``kind``, cloudpickle's pickler, with this table besides its own."""
-        if not self.table:
-            return kind
-        size, made = self._by_value
-        if size != len(self.table):
+        arrays.look_around()
+        sizes = len(self.table), len(arrays.table)
+        if self._by_value[0] != sizes:
+            own = kind.dispatch_table
+            table = ChainMap(self._theirs(), copyreg.dispatch_table, arrays.table, own)
             # The table is read when a pickler is made, and from its class.
-            made = type("Pickler", (kind,), {"dispatch_table": self.merged(kind.dispatch_table)})
-            self._by_value = len(self.table), made
-        return made
+            self._by_value = sizes, type("Pickler", (kind,), {"dispatch_table": table})
+        return self._by_value[1]
 
 
 reducers = Reducers()
@@ -104,16 +118,47 @@ def dumps(value: object) -> bytes:
     pins = _core.pins_made()
     try:
         if len(reducers.table) == reducers.harmless or reducers.are_harmless():
-            return pickle.dumps(value, PROTOCOL)
+            try:
+                return pickle.dumps(value, PROTOCOL, buffer_callback=_is_in_band)
+            except _Protected:
+                _core.withdraw_pins(pins)
+                return _dumps_unprotected(value)
         return _dumps_as_registered(value)
-    except Exception as plain_error:
+    except REFUSALS as plain_error:
         _core.withdraw_pins(pins)
         try:
             return _dumps_otherwise(value, pins)
-        except Exception:
+        except REFUSALS:
             _core.withdraw_pins(pins)
             # Of all the errors the plain one speaks of the user's object.
             raise plain_error from None
+        except BaseException:
+            _core.withdraw_pins(pins)
+            raise
+    except BaseException:
+        _core.withdraw_pins(pins)
+        raise
+
+
+class _Protected(Exception):
+    """Raised in the midst of a pickling: there is a read-only array in it."""
+
+
+def _is_in_band(buffer: pickle.PickleBuffer) -> bool:
+    view = memoryview(buffer)
+    if view.readonly and type(view.obj) is getattr(sys.modules.get("numpy"), "ndarray", None):
+        raise _Protected
+    return True
+
+
+def _dumps_unprotected(value: object) -> bytes:
+    """Plain pickle, but for arrays that are read-only here: see ``arrays.unprotected``."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, PROTOCOL)
+    table = {sys.modules["numpy"].ndarray: lambda a: arrays.unprotected(a).__reduce_ex__(PROTOCOL)}
+    pickler.dispatch_table = {**table, **copyreg.dispatch_table}
+    pickler.dump(value)
+    return buffer.getvalue()
 
 
 def dumps_by_value(value: object) -> bytes:
@@ -128,7 +173,7 @@ def dumps_by_value(value: object) -> bytes:
 def _dumps_as_registered(value: object) -> bytes:
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, PROTOCOL)
-    pickler.dispatch_table = reducers.merged(copyreg.dispatch_table)
+    pickler.dispatch_table = reducers.merged()
     pickler.dump(value)
     return buffer.getvalue()
 
@@ -136,7 +181,7 @@ def _dumps_as_registered(value: object) -> bytes:
 def _dumps_otherwise(value: object, pins: int) -> bytes:
     try:
         return dumps_by_value(value)
-    except Exception:
+    except REFUSALS:
         if reducers.table:
             raise
         _core.withdraw_pins(pins)
@@ -144,13 +189,8 @@ def _dumps_otherwise(value: object, pins: int) -> bytes:
         return dumps_by_value(value)
 
 
-def dumps_items(items: Sequence[Any]) -> bytes:
-    """The items of a chunk, or their results, as bytes for ``loads_items``. Raises as ``dumps``."""
-    return (_core.pack_numbers(items) if type(items) is list else None) or dumps(items)
-
-
 def loads_items(payload: bytes | memoryview) -> Any:
-    """What ``dumps_items`` was given. Runs code of the user's, like every unpickling."""
+    """The items of a chunk, numbers or a pickle. Runs code of the user's, like every unpickling."""
     return loads(payload) if payload[0] == _PICKLE_MARK else _core.unpack_numbers(payload)
 
 

@@ -1,0 +1,1 @@
+"""share(): one copy, then references, for as long as somebody looks."""
