@@ -60,6 +60,8 @@ class Pool:
               share.
             - ``seed``: makes each worker's ``random`` and ``numpy.random`` reproducible.
             - ``finalizer``: called without arguments in each worker before it leaves in order.
+            - ``memory``: how many bytes of arguments and results may be on their way or in use, of
+              all pools and queues of this family of processes; see ``procession.memory()``.
             - ``max_memory``: a worker that has grown by so many bytes is replaced.
             - ``max_age``: likewise one that is so many seconds old.
             - ``idle_timeout``: after so many seconds without work all workers but one leave; they

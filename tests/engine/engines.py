@@ -15,14 +15,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from procession._codec import messages
+from procession._codec.buffers import dumps_answer
 from procession._codec.exceptions import encode_exception
 from procession._codec.functions import Sent
 from procession._codec.objects import loads_items
 from procession._engine.engine import Engine
 from procession._engine.entries import Record
 from procession._engine.options import PLAIN, Options
+from procession._engine.packing import Packer
 from procession._engine.policy import Ended, Fate, PoolState
 from procession._engine.sources import Pulled, Sliced
+from tests.engine.arenas import FakeArena, in_one_piece
 
 INLINE = 256
 """Bytes of a payload that travels within its record; a longer one gets a block."""
@@ -59,6 +62,7 @@ class Claim:
         begun, end: items [begun, end) are not begun.
         done: the items before this one have their outcomes: those from `kept_from` on in `area`.
         answered: its answer was sent, and it still holds the record.
+        held: its hold on what lies beside its payload.
     """
 
     number: int
@@ -69,9 +73,10 @@ class Claim:
     begun: int = field(init=False)
     done: int = field(init=False)
     kept_from: int = field(init=False)
-    area: bytes = b""
+    area: Any = b""
     started: bool = True
     answered: bool = False
+    held: Any = None
 
     def __post_init__(self) -> None:
         self.begun = self.done = self.kept_from = self.first
@@ -94,7 +99,8 @@ class FakeChannel:
         when_waiting: called where a thread would sleep; something has to happen in it.
     """
 
-    def __init__(self, room: int | None) -> None:
+    def __init__(self, room: int | None, arena: FakeArena) -> None:
+        self.arena = arena
         self.ring: deque[tuple[int, int, Any, int, int]] = deque()
         self.room = room
         self.claims: dict[int, Claim] = {}
@@ -120,10 +126,10 @@ class FakeChannel:
         block = 0
         if len(payload) > INLINE:
             self._last_block = block = self._last_block + 1
-            self.blocks[block] = payload
+            self.blocks[block] = bytes(payload)
         open[number] = record
         record.block = block
-        self.ring.append((number, kind, block or payload, first, end))
+        self.ring.append((number, kind, block or bytes(payload), first, end))
         self._last_place += 1
         self._places[self._last_place] = number
         return self._last_place
@@ -222,7 +228,9 @@ class FakeChannel:
         """Claim the first record of the ring."""
         number, kind, payload, first, end = self.ring.popleft()
         content = loads_items(self.blocks[payload] if isinstance(payload, int) else payload)
-        claim = self.claims[seat] = Claim(number, kind, content, first, end, started=started)
+        content, held = self.arena.opened(content)
+        claim = Claim(number, kind, content, first, end, started=started, held=held)
+        self.claims[seat] = claim
         return claim
 
     def begin(self, seat: int) -> Any:
@@ -235,8 +243,16 @@ class FakeChannel:
     def finish(self, seat: int, outcome: Any) -> None:
         """The begun item has an outcome: a value, or the exception that was raised."""
         claim = self.claims[seat]
-        claim.area += encode_outcome(outcome)
-        claim.done = claim.begun
+        encoded = dumps_answer(outcome) if type(outcome) is bytes else b""
+        if isinstance(encoded, tuple):  # a part of its own, behind what is kept
+            if claim.area:
+                self.flush(seat)
+            claim.area = in_one_piece(*encoded)
+            claim.done = claim.begun
+            self.flush(seat)
+        else:
+            claim.area += encode_outcome(outcome)
+            claim.done = claim.begun
         stops = claim.kind & messages.KIND_MASK in (messages.MAP, messages.STARMAP)
         if stops and isinstance(outcome, BaseException):
             claim.end = claim.begun
@@ -288,6 +304,10 @@ class FakeFunctions:
         """For one call."""
         self.own.append(Sent(3, 3))
         return self.own[-1]
+
+    def make_room(self) -> bool:
+        """Nothing is large."""
+        return False
 
     def free(self, sent: Sent) -> None:
         """The call is over."""
@@ -380,6 +400,7 @@ class FakeEngine(Engine):
 
     Args:
         room: how many records its ring takes.
+        arena: where the arguments lie; without one they weigh nothing.
     """
 
     channel: Any
@@ -387,10 +408,15 @@ class FakeEngine(Engine):
     attendant: Any
     supervisor: Any
 
-    def __init__(self, workers: int = 2, room: int | None = None) -> None:
+    def __init__(
+        self, workers: int = 2, room: int | None = None, arena: FakeArena | None = None
+    ) -> None:
         super().__init__(workers)
+        if arena is not None:
+            self.packer = Packer(self, arena.dumps_task, arena.dumps_items, lambda: arena.freed)
+            self.pack = self.packer.pack
         self.state = PoolState.RUNNING
-        self.channel = FakeChannel(room)
+        self.channel = FakeChannel(room, arena or FakeArena(0, [0]))
         self.functions = FakeFunctions()
         self.attendant = FakeAttendant(self)
         self.supervisor = FakeSupervisor(self.channel)

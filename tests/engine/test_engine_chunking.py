@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procession._engine.chunking import (
+    BYTES,
     LARGEST,
     LARGEST_GROWTH,
     MAP_NS,
     SHARES,
     STREAM_NS,
     ChunkSizer,
+    bytes_a_piece,
 )
 
 MICROSECOND = 1_000
@@ -148,3 +150,46 @@ def test_nothing_measured_is_no_division_by_zero() -> None:
     sizer.measured(1, 0)
     assert 1 <= sizer.next(1000, 1, NO_BOUND) <= LARGEST_GROWTH
     assert sizer.ns_an_item > 0
+
+
+@given(workers_, st.lists(st.integers(0, 1 << 28), min_size=1, max_size=60))
+def test_pieces_have_no_more_bytes_than_their_share(workers: int, weights: list[int]) -> None:
+    """Where all items are fast: never more than a share, at the largest that was seen of late."""
+    sizer = ChunkSizer(None, MAP_NS)
+    for weight in weights:
+        size = sizer.next(None, workers, NO_BOUND)
+        assert size == 1 or size * sizer.bytes_an_item <= bytes_a_piece(workers)
+        sizer.packed(size, size * weight)
+        assert sizer.bytes_an_item >= weight
+        sizer.measured(size, size)
+
+
+def test_small_items_are_bound_by_time_alone() -> None:
+    sizer = ChunkSizer(None, MAP_NS)
+    for _ in range(8):
+        size = sizer.next(None, 2, NO_BOUND)
+        sizer.packed(size, size * 8)
+        sizer.measured(size, size * MICROSECOND)
+    assert sizer.next(None, 2, NO_BOUND) == MAP_NS // MICROSECOND
+
+
+def test_large_items_travel_alone_however_fast_they_are() -> None:
+    sizer = ChunkSizer(None, MAP_NS)
+    for _ in range(8):
+        size = sizer.next(10**6, 2, NO_BOUND)
+        assert size == 1
+        sizer.packed(size, size * BYTES)
+        sizer.measured(size, size * MICROSECOND)
+
+
+def test_a_piece_that_found_no_room_is_halved() -> None:
+    sizer = ChunkSizer(None, MAP_NS)
+    sizer.measured(16, 16 * MICROSECOND)
+    items = sizer.next(10**6, 1, NO_BOUND)
+    while sizer.can_shrink(items):
+        sizer.halve(items)
+        smaller = sizer.next(10**6, 1, NO_BOUND)
+        assert smaller == items // 2
+        items = smaller
+    assert items == 1
+    assert not ChunkSizer(7, MAP_NS).can_shrink(7)

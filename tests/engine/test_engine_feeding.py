@@ -29,6 +29,8 @@ class Ring:
 class Job:
     """A call of so many records, of which it makes one at each chance."""
 
+    is_short = False
+
     def __init__(self, left: int, log: list[str], name: str) -> None:
         self.left = left
         self._log = log

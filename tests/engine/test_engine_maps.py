@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from procession._engine.chunking import PIECES_A_WORKER
 from procession._engine.engine import Engine
-from procession._engine.maps import PIECES_A_WORKER, MapJob
+from procession._engine.maps import MapJob
 from procession._engine.options import PLAIN, Options
 from procession._engine.policy import PoolState
 from procession._engine.settling import LOADING

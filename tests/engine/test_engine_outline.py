@@ -8,10 +8,12 @@ import os
 import pickle
 from typing import Any, Self
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from procession._codec.buffers import Payload, dumps_task
 from procession._engine.outline import outline, outline_call
 
 
@@ -108,3 +110,15 @@ def test_what_is_no_call_is_an_ellipsis(payload: bytes) -> None:
 @given(st.binary(max_size=60))
 def test_no_bytes_do_harm(payload: bytes) -> None:
     assert outline_call("f", payload).startswith("f(")
+
+
+def test_what_lies_beside_a_pickle_is_not_looked_at() -> None:
+    array = np.zeros(300_000, np.uint8)
+    arguments = (array, 7, b"x" * 200_000, "y" * 200_000, bytearray(200_000), [array[:200_000]])
+    payload = dumps_task((arguments, {"k": array}), once=True)
+    assert isinstance(payload, Payload)
+    content = bytes(payload)
+    del payload  # and what it kept
+    assert outline_call("f", content) == (
+        "f(array(…), 7, b'…', '…', bytearray(b'…'), [array(…)], k=array(…))"
+    )

@@ -6,14 +6,9 @@ was run, how often, and what each worker was at when it was killed.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +17,7 @@ import pytest
 
 from procession._core import validate
 from tests.field.doors import Executor, Pool, mp, outcome
+from tests.field.killing import killer
 
 TASKS = {"short": 3000, "long": 100_000}[os.environ.get("PROCESSION_CHAOS", "short")]
 QUICK_TASKS = 2000
@@ -49,30 +45,6 @@ def _work(item: tuple[str, int]) -> int:
         pass
     _note(folder, "end\n")
     return 3 * x + 1
-
-
-@contextlib.contextmanager
-def _killer(seed: int) -> Iterator[list[int]]:
-    """Kills one of this process's workers again and again; the pids of those it hit."""
-    choice, stop = random.Random(seed), threading.Event()
-    killed: list[int] = []
-
-    def kill() -> None:
-        while not stop.wait(PAUSE):
-            workers = mp.active_children()
-            if workers:
-                worker = choice.choice(workers)
-                with contextlib.suppress(ValueError, OSError):  # its death was seen to just now
-                    signal.pidfd_send_signal(worker.sentinel, signal.SIGKILL)
-                    killed.append(worker.pid)
-
-    thread = threading.Thread(target=kill, name="killer")
-    thread.start()
-    try:
-        yield killed
-    finally:
-        stop.set()
-        thread.join()
 
 
 class Account(NamedTuple):
@@ -114,7 +86,7 @@ def _call(kind: str, made: Any, items: list[tuple[str, int]]) -> list[Any]:
 def _run(kind: str, folder: Path, tasks: int, seed: int, **options: Any) -> tuple[list[Any], int]:
     """The outcomes, and how many workers were killed meanwhile."""
     open_one = partial(Executor if kind == "futures" else Pool, WORKERS, **options)
-    with open_one() as made, _killer(seed) as killed:
+    with open_one() as made, killer(seed, PAUSE) as killed:
         outcomes = _call(kind, made, [(str(folder), x) for x in range(tasks)])
     if kind != "futures":
         made.join()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from procession import _core
 from procession.futures import Executor
 from procession.pool import Pool
 from tests.pool.gates import error_of
@@ -85,6 +86,23 @@ def test_a_name_is_no_context(door: type[Any], count: str, context: str) -> None
 def test_a_limit_of_memory_that_is_no_number(door: type[Any], value: Any) -> None:
     with pytest.raises(TypeError, match="max_memory must be a whole number of bytes or None"):
         door(1, max_memory=value)
+
+
+@pytest.mark.parametrize("door", [Pool, Executor])
+@pytest.mark.parametrize("name", ["memory", "max_memory"])
+@pytest.mark.parametrize("value", [0, -1, 1 << 64, 10**30])
+def test_a_limit_of_memory_that_can_not_be(door: type[Any], name: str, value: int) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be a number of bytes, .*, not {value}$"):
+        door(1, **{name: value})
+
+
+def test_the_largest_budget() -> None:
+    before = _core.memory_budget()
+    try:
+        with Pool(1, memory=(1 << 64) - 1) as pool:
+            _goes_on(pool)
+    finally:
+        _core.memory_budget(before)
 
 
 @pytest.mark.parametrize("size", [2.5, True, "a", None])

@@ -62,7 +62,7 @@ def test_blocks_of_large_payloads_are_given_back(pool: Pool) -> None:
     before = arena_statistics()["blocks"]
     for _ in range(5):
         pool.map(_echo, [_bytes(100_000)] * 20, 1)
-        pool.apply(_echo, (_bytes(1 << 20),))
+        pool.apply(_echo, (_bytes(1_000_000),))  # shorter than what is noticed to repeat
         list(pool.imap(_echo, [_bytes(50_000)] * 20))
     assert arena_statistics()["blocks"] <= before + 1  # perhaps a worker came late to its seat
     assert validate() is None

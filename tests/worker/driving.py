@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from procession._codec import messages
+from procession._codec.buffers import dumps_items
 from procession._codec.exceptions import decode_exception
 from procession._codec.functions import CARRIED, FunctionTable, Sent
-from procession._codec.objects import dumps, dumps_items, loads
+from procession._codec.objects import dumps, loads
 from procession._core import Channel, decode_outcomes
 from procession._worker.loop import Seat, work
 

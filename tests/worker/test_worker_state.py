@@ -38,7 +38,8 @@ def test_a_task_is_named_by_its_function() -> None:
     mine.number, mine.function = 17, 4
     assert mine.task() == "convert#17"
     assert mine.tag() == "[worker 1 task convert#17] "
-    mine.function, mine.carried = 0, partial(convert)
+    carried = partial(convert)
+    mine.function, mine.carried = 0, carried
     assert mine.task() == "convert#17"
     mine.carried = object()
     assert mine.task() == "a task#17"

@@ -28,6 +28,7 @@ A task, from its submission to its outcome:
 ``futures``     one task, for ``concurrent.futures`` and asyncio
 ``preparing``   what a task's options ask for before it is sent
 ``ledger``      numbers, and the records that have no outcome yet
+``packing``     arguments as payloads, with their large buffers beside them; waits for room there
 ``publishing``  which functions the workers know
 ``sending``     how records get into the task ring, for the first time or again
 ``feeding``     what waits for room in the task ring

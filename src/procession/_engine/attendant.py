@@ -198,8 +198,14 @@ class Attendant:
         else:
             # While closing it waits for an answer: behind the last one, the workers are let go.
             self._awaited = self if engine.is_running() else engine.ledger.latest() or self
-            engine.step(self._awaited, FULL_RING_STEP if engine.feeder.records else STEP)
+            engine.step(self._awaited, FULL_RING_STEP if self._waits_for_room() else STEP)
             self._awaited = self
+
+    def _waits_for_room(self) -> bool:
+        engine = self._engine
+        if engine.feeder.records or any(job.is_short for job in list(engine.feeder.jobs)):
+            return True
+        return any(stream.is_short for stream in list(engine.streams))
 
     def _work_off(self, due: deque[_T], doing: list[_T], do: Callable[[_T], object]) -> None:
         while due and (not self._stopping or due is self._late) and self.is_current:

@@ -2,7 +2,8 @@
 
 Guided self-scheduling (Polychronopoulos and Kuck, 1987) with a measured unit: the first
 pieces hold one item each; then a piece is what takes about the wanted time at the measured
-pace, but never more than a fair share of what is left, so that the workers end together.
+pace, but never more than a fair share of what is left, so that the workers end together. Nor is it
+more than a share of the bytes that may be on their way, at the measured size of an item.
 """
 
 from __future__ import annotations
@@ -13,9 +14,22 @@ MAP_NS = 4_000_000
 STREAM_NS = 500_000
 """The same for results that are consumed as they come."""
 
+BYTES = 64 << 20
+"""Bytes of arguments that are on their way for one call, about: the memory that they travel in is
+used again and again, while it is warm."""
+
+LEAST_BYTES = 1 << 20
+"""So many may be in a piece in any case."""
+
 LARGEST_GROWTH = 16
+PIECES_A_WORKER = 2  # on their way: one that runs, one that waits beside it
 SHARES = 2  # a piece is at most 1/SHARES of a worker's fair share of the rest
 LARGEST = 1 << 20
+
+
+def bytes_a_piece(workers: int) -> int:
+    """How many bytes a piece of several items may have."""
+    return max(LEAST_BYTES, BYTES // (workers * PIECES_A_WORKER))
 
 
 class ChunkSizer:
@@ -26,13 +40,14 @@ class ChunkSizer:
         target: nanoseconds that an adapted piece shall take.
     """
 
-    __slots__ = ("_fixed", "_size", "_target", "ns_an_item")
+    __slots__ = ("_fixed", "_size", "_target", "bytes_an_item", "ns_an_item")
 
     def __init__(self, fixed: int | None, target: int) -> None:
         self._fixed = fixed
         self._target = target
         self._size = 1
         self.ns_an_item = 0.0
+        self.bytes_an_item = 0.0
 
     def measured(self, items: int, nanoseconds: int) -> None:
         """A piece of ``items`` took ``nanoseconds`` of a worker's time."""
@@ -42,6 +57,19 @@ class ChunkSizer:
         self.ns_an_item = pace if not known or pace > known else (known + 3 * pace) / 4
         wanted = int(self._target / self.ns_an_item)
         self._size = max(1, min(wanted, max(items, self._size // 2) * LARGEST_GROWTH, LARGEST))
+
+    def packed(self, items: int, size: int) -> None:
+        """``items`` were pickled, and take ``size`` bytes."""
+        known, each = self.bytes_an_item, size / items
+        self.bytes_an_item = each if each > known else (known + each) / 2
+
+    def can_shrink(self, items: int) -> bool:
+        """Whether a piece of so many items could have fewer."""
+        return items > 1 and self._fixed is None
+
+    def halve(self, items: int) -> None:
+        """So many items were too many for one piece."""
+        self._size = items // 2
 
     def next(self, left: int | None, workers: int, room: int) -> int:
         """How many items the next piece takes: at least 1, at most ``room``.
@@ -53,4 +81,6 @@ class ChunkSizer:
         size = min(self._size, room)
         if left is not None:
             size = min(size, left // (workers * SHARES))
+        if self.bytes_an_item:
+            size = min(size, int(bytes_a_piece(workers) / self.bytes_an_item))
         return max(1, size)

@@ -11,25 +11,21 @@ from time import monotonic
 from typing import Any, NoReturn
 
 from procession import _core
-from procession._codec import messages
+from procession._codec import messages, repeats
 from procession._codec.functions import CARRIED, Sent
-from procession._codec.objects import dumps
 from procession._core import Channel
 from procession._engine.attendant import FULL_RING_STEP, STEP, Attendant
 from procession._engine.copies import disable_copies, refuse_copy
 from procession._engine.crew import Crew, seats_for
 from procession._engine.ending import Cause, completed, end_error
-from procession._engine.entries import (
-    Answer,
-    Record,
-    Task,
-)
+from procession._engine.entries import Answer, Record, Task
 from procession._engine.feeding import Feeder
 from procession._engine.hiring import Terms
 from procession._engine.holding import let_go
 from procession._engine.ledger import Ledger
 from procession._engine.maps import MapJob
 from procession._engine.options import Options
+from procession._engine.packing import Packer
 from procession._engine.policy import Ended, Held, PoolState
 from procession._engine.preparing import prepare
 from procession._engine.publishing import Publisher
@@ -70,9 +66,11 @@ class Engine:
         self.open = self.ledger.open
         self.arrivals: deque[tuple[Any, int, Any, int, int, int]] = deque()
         self.sender = Sender(self)
+        self.packer = Packer(self)
+        self.pack = self.packer.pack
         self.settler = Settler(self)
         self.sharing = Sharing(self)
-        self.feeder = Feeder(self.sender.send)
+        self.feeder = Feeder(self.sender.send_waiting)
         self.send = self.sender.send
         self.send_again = self.sender.send_again
         self.send_first = self.sender.send_first
@@ -107,6 +105,8 @@ class Engine:
         try:
             # A core is spare for the waiting thread while fewer tasks run than there are cores.
             capacity = seats_for(workers)
+            if terms.memory is not None:
+                _core.memory_budget(terms.memory)
             self.channel = Channel(capacity, RING_BYTES, RING_BYTES, cpus.cpu_count(), bell)
             self.counts_tasks = terms.max_tasks is not None
             start = terms.starter(self.channel, diary, lambda: self.workers, mask)
@@ -145,6 +145,7 @@ class Engine:
         Raises:
             ValueError: the pool is not running any more.
             InitializerFailed: it never was able to.
+            ArenaFull: there is no room for the arguments, and none came.
             Exception: whatever pickling raises.
         """
         if self.state is not _RUNNING:
@@ -154,11 +155,11 @@ class Engine:
         if sent is not None:
             task.kind = messages.CALL
             task.sent = sent
-            payload = dumps((args, kwds))
+            payload = self.pack((args, kwds), task.options)
         else:
             task.kind = messages.CARRIED_CALL
             task.sent = sent = CARRIED
-            payload = dumps((function, args, kwds))
+            payload = self.pack((function, args, kwds), task.options)
         task.payload = payload
         task.number = number = self.ledger.next_number()
         if not task.options.is_plain:
@@ -166,12 +167,12 @@ class Engine:
         called_back = task.attend
         if called_back:
             self.with_callbacks.add(task)
-        if len(payload) <= _core.INLINE_LIMIT:
+        if type(payload) is bytes and len(payload) <= _core.INLINE_LIMIT:
             went = self.channel.submit(task, self.open, number, task.kind, *sent, payload)
             task.position = went
         else:
-            task.attend = True
-            went = self.send(task)
+            task.attend = True  # who is answered lets go of what it named
+            went = self.packer.send(task)
         if not went:
             with self.lock:
                 self.feeder.records.append(task)
@@ -306,7 +307,8 @@ class Engine:
                     break
                 entry, kind, payload, last, first, end = arrival
                 if kind in (messages.BY_VALUE, messages.ARGUMENTS_BY_VALUE):
-                    self.attendant.send_by_value(arrival)
+                    if entry is not None:  # else its call was given up, and its function with it
+                        self.attendant.send_by_value(arrival)
                 elif entry is not None:
                     entry.arrive(self, kind, payload, last, first, end)
                 elif kind == messages.READY:
@@ -354,7 +356,8 @@ class Engine:
         if self.attendant.is_current:
             longest = FULL_RING_STEP
         while entry.answer is None:
-            step = left if longest is None or (left is not None and left < longest) else longest
+            most = FULL_RING_STEP if isinstance(entry, MapJob) and entry.is_short else longest
+            step = left if most is None or (left is not None and left < most) else most
             if self.step(entry, step) is False and step == left:
                 return entry.answer is not None
             if isinstance(entry, MapJob):
@@ -490,6 +493,7 @@ class Engine:
             self.attendant.stop()
             self.functions.free_all()
             self.channel.release()
+            repeats.forget()
             _core.trim()  # what was large, and is kept warm for the next, may never be wanted again
             self.fail_all()  # what came in at the last moment
             if self._exit is not None:

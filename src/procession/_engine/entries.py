@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from procession._codec import messages
+from procession._codec.buffers import loads_apart, size_of
 from procession._codec.exceptions import decode_exception
 from procession._codec.functions import Sent
 from procession._codec.objects import loads, short_repr
@@ -68,7 +69,7 @@ def decode(
     """
     if kind == messages.VALUE:
         try:
-            return True, loads(payload)
+            return True, loads(payload) if type(payload) is bytes else loads_apart(payload)
         except Exception as error:
             return False, noted(error)
     if kind == FAILURE:
@@ -124,7 +125,8 @@ class Record:
 
     Attributes:
         number: its place in the ledger.
-        kind, sent, payload: what the worker gets; kept until it is answered, to be sent again.
+        kind, sent, payload: what the worker gets; kept until it is answered, to be sent again, and
+            with it the memory that the payload names.
         first, end: the range of items of the payload that is to be run.
         is_wanted: whether somebody may still ask for its outcome.
         block: None until it is sent; then the block of a large payload, or 0.
@@ -218,7 +220,8 @@ class Task(Record):
             kind, payload, _ = answer
             if kind == _VALUE:  # the hot path
                 try:
-                    decoded = True, loads(payload)
+                    value = loads(payload) if type(payload) is bytes else loads_apart(payload)
+                    decoded = True, value
                 except Exception as error:
                     decoded = False, noted(error)
             else:
@@ -244,7 +247,7 @@ class Task(Record):
                 return
             engine.settler.forget(self)
             if self.options.max_bytes is not None:
-                engine.bytes_under_way -= len(engine.payload_of(self))
+                engine.bytes_under_way -= size_of(self.payload)
         engine.free_payload(self)
         if self.has_callback:
             self._arrived = (kind, payload, taken)

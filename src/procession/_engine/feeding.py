@@ -23,6 +23,9 @@ class Job(Protocol):
     def abandon(self, error: BaseException | None = None) -> None:
         """Send no more; with an error, what is not sent fails with it."""
 
+    is_short: bool
+    """Whether there was no room in the arena for its next record."""
+
     @property
     def all_sent(self) -> bool:
         """Whether nothing is left to send."""

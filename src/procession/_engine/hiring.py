@@ -38,6 +38,7 @@ class Terms:
     Attributes:
         initializer, initargs: called once in each of them.
         finalizer: called without arguments in each, before it leaves in order.
+        memory: bytes that all that is on its way in the family may have; None: as it is.
         max_tasks: after so many tasks a worker is replaced; None for never.
         max_memory: likewise when it has grown by so many bytes since it was ready.
         max_age: likewise after so many seconds.
@@ -52,6 +53,7 @@ class Terms:
     initializer: Callable[..., object] | None = None
     initargs: tuple[Any, ...] = ()
     finalizer: Callable[[], object] | None = None
+    memory: int | None = None
     max_tasks: int | None = None
     max_memory: int | None = None
     max_age: float | None = None

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from procession import _core
 from procession._codec import messages
+from procession._codec.buffers import TooLarge, size_of
 from procession._codec.functions import Sent
-from procession._codec.objects import dumps_items, loads
-from procession._engine.chunking import ChunkSizer
+from procession._codec.objects import loads
+from procession._engine.chunking import ChunkSizer, bytes_a_piece
 from procession._engine.entries import (
     CANCELLED,
     DEATH,
@@ -26,15 +27,16 @@ from procession._engine.entries import (
     raised,
 )
 from procession._engine.options import Options
+from procession._engine.packing import Shortage
 from procession._engine.pieces import LARGEST, Piece
 from procession._engine.policy import Failure
 from procession._engine.sources import Source
 from procession._engine.turn import Turn
 from procession._observe.progress import Counts, Progress, open_progress
+from procession.errors.memory import ArenaFull
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
-
 
 PART_OF_OUTCOMES: Final = messages.OUTCOMES | messages.PART
 
@@ -80,8 +82,8 @@ class Batch:
     @property
     def size(self) -> int:
         """Bytes, while it is not decoded."""
-        payload = self.answer[1]
-        return len(payload) if isinstance(payload, bytes) else 0
+        kind, payload, _ = self.answer
+        return size_of(payload) if kind in _OUTCOMES else 0
 
     @property
     def is_over(self) -> bool:
@@ -112,6 +114,9 @@ class Batch:
             _, error = decode(kind, payload, self.describe)
             return [None] * self.count, dict.fromkeys(range(self.count), error)
         failures: list[tuple[int, Any]] = []
+        if type(payload) is not bytes:  # one value, whose buffers came apart
+            success, value = decode(messages.VALUE, payload, self.describe)
+            return [value], {} if success else {0: value}
         values = _core.decode_outcomes(payload, loads, failures)
         return values, {
             place: self._error(place, what) for place, what in failures if place not in self.skipped
@@ -163,7 +168,12 @@ class Job:
         self._on_the_way: set[Piece] = set()
         self._own: Sent | None = None  # a function published for this call alone
         self._turn = Turn()
+        self._call = object() if source.is_fixed else None
+        self.is_short = False  # there was no room in the arena for the next piece
+        self._shortage: Shortage | None = None
         self._kind = _kind_of(options, stops=stops)
+        # Items that were to travel one by one, but share records: they share no state.
+        self._is_one_by_one = chunk_size is None and not stops
 
     def show(self) -> None:
         """Show how far it is, in the way that its options ask for.
@@ -211,13 +221,19 @@ class Job:
             if piece.failure is not None:
                 with self.engine.lock:
                     piece.arrive(self.engine, FAILURE, piece.failure, 0, piece.first, piece.end)
+        if not isinstance(piece.failure, ArenaFull):
+            self._shortage = None  # else the next one does not wait as long again
         self._made = None
+        self.is_short = False
         return True
 
     def _send(self, piece: Piece) -> bool:
         try:
             sent = self.engine.send(piece)
         except MemoryError as error:
+            if isinstance(error, ArenaFull) and self._is_worth_waiting(error):
+                self.is_short = True
+                return False
             piece.failure = error
             return True
         if sent and piece.end - piece.first > 1:
@@ -235,10 +251,24 @@ class Job:
         piece = Piece(self, start, 0, count)
         piece.number = self.engine.ledger.next_number()
         piece.kind = self._kind
+        sizer = self._sizer
+        most = bytes_a_piece(self.engine.workers) if sizer.can_shrink(count) else None
         try:
             piece.sent = self._function_as_sent()
-            piece.payload = dumps_items(items)
-            piece.size = len(piece.payload)
+            piece.payload = self.engine.packer.pack_items(items, self.options, most, self._call)
+            piece.size = size_of(piece.payload)
+            sizer.packed(count, piece.size)
+        except TooLarge as large:
+            sizer.packed(count, large.size)
+            return self._make(room)
+        except ArenaFull as full:
+            if most is not None:
+                sizer.halve(count)
+                return self._make(room)
+            if self._is_worth_waiting(full):
+                self.is_short = True
+                return None
+            piece.failure = full
         except Exception as error:
             # Behind the end of the pool nothing can be published, which is no fault of the items.
             piece.failure = self.engine.end_error() if self.engine.is_finished else error
@@ -249,6 +279,11 @@ class Job:
             self._made = piece
             source.taken = start + count
         return piece
+
+    def _is_worth_waiting(self, full: ArenaFull) -> bool:
+        """Whether a piece is for later, for which there is no room in the arena now."""
+        shortage = self._shortage = self._shortage or Shortage()
+        return self.engine.packer.is_worth_waiting(shortage, full)
 
     def _next_size(self, room: int) -> int:
         source = self._source
@@ -262,7 +297,7 @@ class Job:
         sent = self._own or functions.find(self.function) or functions.publish(self.function)
         if sent is None:
             self._own = sent = functions.publish_for_one(self.function)
-        return sent
+        return sent.for_each() if self._is_one_by_one else sent
 
     # ---- arriving; under the engine's lock
 
@@ -305,7 +340,7 @@ class Job:
         kind, payload, _ = answer
         if kind not in _OUTCOMES:
             return list(range(count))
-        if not self.options.retries and not self.options.progress:
+        if type(payload) is not bytes or not (self.options.retries or self.options.progress):
             return []
         failures: list[tuple[int, Any]] = []
         _core.decode_outcomes(payload, len, failures)

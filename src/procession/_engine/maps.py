@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from procession._engine.chunking import LARGEST, MAP_NS
+from procession._engine.chunking import LARGEST, MAP_NS, PIECES_A_WORKER
 from procession._engine.entries import CANCELLED, FAILURE, function_name
 from procession._engine.jobs import Batch, Job
 from procession._engine.options import Options
@@ -19,8 +19,6 @@ from procession._engine.sources import Pulled, Source
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
-
-PIECES_A_WORKER = 2  # on their way: one that runs, one that waits beside it
 
 
 class MapJob(Job):

@@ -27,6 +27,7 @@ class WorkerWords(TypedDict, total=False):
     threads: int | str | None
     seed: int | None
     finalizer: Callable[[], object] | None
+    memory: int | None
     max_memory: int | None
     max_age: float | None
     idle_timeout: float | None
@@ -75,9 +76,8 @@ def agree_terms(
     output = words.get("output", "plain")
     if output not in ("plain", "tagged"):
         raise ValueError(f'output must be "plain" or "tagged", not {output!r}')
-    max_memory = words.get("max_memory")
-    if max_memory is not None and whole("max_memory", max_memory, "of bytes or None") < 1:
-        raise ValueError(f"max_memory must be a number of bytes, not {max_memory!r}")
+    memory = _bytes("memory", words.get("memory"))
+    max_memory = _bytes("max_memory", words.get("max_memory"))
     method = methods.settle() if context is None else context.get_start_method()
     around: dict[str, Any] = {name: words.get(name) for name in _SURROUNDINGS}
     return Terms(
@@ -85,6 +85,7 @@ def agree_terms(
         initargs=tuple(initargs),
         finalizer=finalizer,
         max_tasks=max_tasks,
+        memory=memory,
         max_memory=max_memory,
         max_age=_seconds("max_age", words.get("max_age")),
         idle_timeout=_seconds("idle_timeout", words.get("idle_timeout")),
@@ -93,6 +94,12 @@ def agree_terms(
         surroundings=Surroundings.checked(**around),
         launch=partial(launch_worker, method=method),
     )
+
+
+def _bytes(name: str, value: int | None) -> int | None:
+    if value is not None and not 0 < whole(name, value, "of bytes or None") < 1 << 64:
+        raise ValueError(f"{name} must be a number of bytes, 1 to 2**64 - 1, not {value!r}")
+    return value
 
 
 def _seconds(name: str, value: float | None) -> float | None:

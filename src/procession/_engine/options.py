@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypedDict
 
 from procession._engine.checking import check_flag
@@ -68,6 +68,9 @@ class Options:
     is_plain: bool = field(default=True, init=False, compare=False, repr=False)
     """Whether nothing has to be looked after while a task is under way."""
 
+    is_run_once: bool = field(default=True, init=False, compare=False, repr=False)
+    """Whether a task, or an item, is never begun a second time."""
+
     def __post_init__(self) -> None:
         _check_seconds("timeout", self.timeout)
         _check_seconds("grace", self.grace, zero=True)
@@ -92,6 +95,8 @@ class Options:
             and self.max_bytes is None
         )
         object.__setattr__(self, "is_plain", plain)
+        once = self.retries == 0 and self.on_death != "retry"
+        object.__setattr__(self, "is_run_once", once)
 
     def changed(self, **changes: Any) -> Options:
         """The same with these changes.
@@ -114,7 +119,7 @@ class Options:
         ]
 
 
-NAMES = tuple(name for name in Options.__dataclass_fields__ if name != "is_plain")
+NAMES = tuple(each.name for each in fields(Options) if each.init)
 
 
 def _check_seconds(name: str, value: float | None, *, zero: bool = False) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
+from procession._codec.apart import BYTEARRAY, BYTES, TEXT, opened
 from procession._codec.objects import short_repr
 
 
@@ -40,19 +41,50 @@ class _StandIn(metaclass=_Name):
     __setstate__ = append = extend = add = __setitem__ = _ignore
 
 
+class _Buffer(bytes):
+    """What lies beside the pickle, and is not looked at."""
+
+    text = "…"
+
+    def __repr__(self) -> str:
+        return self.text
+
+    @classmethod
+    def of(cls, form: int) -> _Buffer:
+        """One that the receiver would make something of."""
+        buffer = cls()
+        buffer.text = _FORMS.get(form, "…")
+        return buffer
+
+
+_FORMS = {BYTES: "b'…'", BYTEARRAY: "bytearray(b'…')", TEXT: "'…'"}
+
+_NICKNAMES = {"_frombuffer": "array"}  # of numpy
+
+
 class _Outliner(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """A stand-in for a class or function; nothing is imported."""
-        return _Name(name, (_StandIn,), {})
+        if (module, name) == (opened.__module__, opened.__name__):
+            return _outline_apart
+        return _Name(_NICKNAMES.get(name, name), (_StandIn,), {})
 
 
-def outline(payload: Any) -> Any:
+def _outline_apart(layout: Any, inner: Any) -> Any:
+    _, parts = layout
+    return outline(inner, (_Buffer.of(form) for *_, form in parts))
+
+
+def outline(payload: Any, buffers: Iterable[Any] = ()) -> Any:
     """The pickled object, with stand-ins for all that is not plain data.
+
+    Args:
+        buffers: what stands for those that lie beside the pickle.
 
     Raises:
         Exception: it is no pickle, or one that insists on real classes.
     """
-    return _Outliner(io.BytesIO(payload)).load()
+    return _Outliner(io.BytesIO(payload), buffers=buffers).load()
 
 
 def outline_call(name: str, payload: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from procession._codec import messages
+from procession._codec.buffers import size_of
 from procession._engine.entries import Task
 from procession._engine.options import Options
 
@@ -19,10 +20,10 @@ def prepare(engine: Engine, task: Task) -> None:
     """Prepare a task with options that are not plain. Waits while too much is under way."""
     options = task.options
     if options.max_in_flight is not None or options.max_bytes is not None:
-        _wait_for_room(engine, options, len(task.payload))
+        _wait_for_room(engine, options, size_of(task.payload))
     if options.max_bytes is not None:
         task.attend = True
-        engine.bytes_under_way += len(task.payload)
+        engine.bytes_under_way += size_of(task.payload)
     if options.retries:
         task.attend = True
     if options.timeout is not None:
@@ -43,5 +44,10 @@ def _wait_for_room(engine: Engine, options: Options, size: int) -> None:
         )
         if not full and not heavy:
             return
-        oldest = engine.ledger.earliest() or next(iter(waiting), None)
-        engine.step(oldest or engine.attendant, STEP)
+        wait_for_news(engine, STEP)
+
+
+def wait_for_news(engine: Engine, timeout: float) -> None:
+    """Wait until something was answered, at most so many seconds; collects what there is."""
+    oldest = engine.ledger.earliest() or next(iter(engine.feeder.records), None)
+    engine.step(oldest or engine.attendant, timeout)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from procession._codec.buffers import dumps_task
 from procession._codec.functions import FunctionTable, Sent
-from procession._codec.objects import dumps
 from procession._core import Channel
 from procession._engine.ledger import Ledger
+from procession.errors.memory import ArenaFull
 
 
 class Publisher:
     """Publishes functions and frees what was published. Runs code of the user's (pickling)."""
 
     def __init__(self, channel: Channel, ledger: Ledger) -> None:
-        self._channel = channel
         self._ledger = ledger
         self._table = FunctionTable(channel)
         self._lock = threading.RLock()
@@ -30,23 +31,57 @@ class Publisher:
             Exception: what pickle says of a function that can not be pickled.
         """
         with self._lock:
-            if self._table.has_retired:
-                self._table.free_retired(self._ledger.oldest())
-            return self._table.publish(function, self._ledger.last, by_value=by_value)
+            self._free_retired()
+            publish = partial(self._table.publish, function, by_value=by_value)
+            try:
+                return publish(self._ledger.last)
+            except ArenaFull:
+                if not self.make_room():
+                    raise
+                return publish(self._ledger.last)
 
     def publish_for_one(self, function: Callable[..., Any]) -> Sent:
         """Publish a callable that has a state of its own, for one map or imap call; see free()."""
-        content = dumps(function)
+        with self._lock:
+            self._free_retired()
+        try:
+            content = dumps_task(function, once=False)
+        except ArenaFull:
+            if not self.make_room():
+                raise
+            content = dumps_task(function, once=False)
         with self._lock:
             sent = self._table.publish_content(content)
         self._for_one[sent] = None
         return sent
 
+    def _free_retired(self) -> None:
+        table = self._table
+        if table.has_retired:
+            table.free_gone()
+            table.free_retired(self._ledger.oldest())
+
+    def make_room(self) -> bool:
+        """There is no room in the arena: let go of what is large in functions, if no task on its
+        way names them, those that are gone first. Whether something was freed."""
+        if not self._lock.acquire(blocking=False):
+            return False  # somebody is at it, and may run code of the user's
+        try:
+            if self._table.free_gone():
+                return True
+            try:
+                named = {record.sent.code for record in list(self._ledger.open.values())}
+            except RuntimeError:  # another thread entered one meanwhile
+                return False
+            return self._table.free_heavy(named)
+        finally:
+            self._lock.release()
+
     def free(self, sent: Sent) -> None:
         """A call is over: free what was published for it alone."""
         if sent in self._for_one:
             del self._for_one[sent]
-            self._channel.free(sent.code)
+            self._table.free(sent.code)
 
     def free_all(self) -> None:
         """No task will name any of them any more."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from procession._codec import messages
+from procession._codec.buffers import size_of
+from procession._codec.functions import ANEW_FOR_EACH
 from procession._codec.objects import dumps_by_value, loads_items
-from procession._engine.entries import CANCELLED, FAILURE, Record
+from procession._engine.entries import CANCELLED, FAILURE, Record, Task
+from procession._engine.packing import emptied, filled, is_hopeless
+from procession.errors.memory import ArenaFull
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
@@ -35,8 +39,20 @@ class Sender:
                 if not record.position:
                     return False
             if record.block:
-                record.payload = b""  # the block has it
+                record.payload = emptied(record.payload)  # the block has it
         return True
+
+    def send_waiting(self, record: Record) -> bool:
+        """Put a record into the ring that has waited; False if it has to wait on. Without room for
+        it in the arena it fails, if nothing is under way that makes some. Under the lock."""
+        engine = self._engine
+        try:
+            return self.send(record)
+        except MemoryError as error:
+            if engine.open and isinstance(error, ArenaFull) and not is_hopeless(error):
+                return False
+            engine.answer(record, (FAILURE, error, 0))
+            return True
 
     def send_by_value(self, record: Record, kind: int, error: bytes) -> None:
         """The workers do not know its function by name, or what its arguments are made of (`kind`
@@ -45,7 +61,9 @@ class Sender:
         try:
             if kind == messages.BY_VALUE:
                 by_value = engine.functions.publish(record.function, by_value=True)
-                record.sent = by_value or record.sent
+                if by_value is not None:
+                    is_for_each = record.sent.number & ANEW_FOR_EACH
+                    record.sent = by_value.for_each() if is_for_each else by_value
             elif not self._arguments_by_value(record):
                 with engine.lock:
                     record.arrive(engine, messages.ERROR, error, 0)
@@ -63,7 +81,9 @@ class Sender:
             return False
         by_value = dumps_by_value(loads_items(payload))
         with self._engine.lock:
-            self.free_payload(record)
+            if record.options.max_bytes is not None and isinstance(record, Task):
+                self._engine.bytes_under_way += size_of(by_value) - size_of(payload)
+            self._free_block(record)
             record.payload = by_value
         return True
 
@@ -74,7 +94,7 @@ class Sender:
                 self._engine.answer(record, (CANCELLED, None, 0))
                 return
             record.payload = self.payload_of(record)
-            self.free_payload(record)
+            self._free_block(record)
             record.block = None
             self.send_first(record)
 
@@ -89,10 +109,16 @@ class Sender:
     def payload_of(self, record: Record) -> bytes:
         """What it was sent with, also if that lies in a block."""
         block = record.block
-        return self._engine.channel.fetch(block) if block else record.payload
+        payload = record.payload
+        return filled(payload, self._engine.channel.fetch(block)) if block else payload
 
     def free_payload(self, record: Record) -> None:
         """A record is answered: its large arguments are not needed any more."""
+        self._free_block(record)
+        if type(record.payload) is not bytes:
+            record.payload = bytes(record.payload)  # what it is made of, for people
+
+    def _free_block(self, record: Record) -> None:
         # No call before it is taken out of the record, so no interrupt: it is freed once.
         block = record.block
         if block:

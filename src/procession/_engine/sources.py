@@ -29,6 +29,8 @@ class Source(Protocol):
     taken: int
     total: int | None
     """How many items there are, if that is known."""
+    is_fixed: bool
+    """Whether nothing changes of the items until all were taken."""
 
     def ahead(self, count: int) -> Sequence[Any]:
         """The next items, at most `count`; none at the end.
@@ -54,12 +56,13 @@ class Sliced:
     It is not to be changed while the call runs.
     """
 
-    __slots__ = ("_items", "taken", "total")
+    __slots__ = ("_items", "is_fixed", "taken", "total")
 
     def __init__(self, items: Sequence[Any]) -> None:
         self._items = items
         self.taken = 0
         self.total: int | None = len(items)
+        self.is_fixed = True
 
     def ahead(self, count: int) -> Sequence[Any]:
         """The next slice."""
@@ -89,7 +92,17 @@ class Pulled:
         error: what the iterator raised where it ended, if it did.
     """
 
-    __slots__ = ("_held", "_held_from", "_input", "_over", "error", "taken", "total", "whole")
+    __slots__ = (
+        "_held",
+        "_held_from",
+        "_input",
+        "_over",
+        "error",
+        "is_fixed",
+        "taken",
+        "total",
+        "whole",
+    )
 
     def __init__(self, items: Iterable[Any], *, whole: bool = False) -> None:
         self.whole = whole
@@ -100,6 +113,7 @@ class Pulled:
         self.error: BaseException | None = None
         self.taken = 0
         self.total = _known_length(items)
+        self.is_fixed = False
 
     def ahead(self, count: int) -> Sequence[Any]:
         """The next items; fewer than `count` where the input is slow."""

@@ -329,7 +329,7 @@ class StreamJob(Job):
                 self._end()
             if is_late:
                 return None
-            step = FULL_RING_STEP if self._made is not None else STEP
+            step = FULL_RING_STEP if self._made is not None or self.is_short else STEP
             self.engine.step(self, step if left is None else min(left, step))
             if self.engine.is_finished:
                 self.abandon(self.engine.end_error())

@@ -11,40 +11,40 @@ others.
 
 from __future__ import annotations
 
-import pickle
 import sys
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
 from procession._codec import messages
+from procession._codec.buffers import dumps_answer
 from procession._codec.exceptions import encode_exception
-from procession._codec.functions import FunctionCache, FunctionMissing
-from procession._codec.objects import PROTOCOL, dumps, loads, loads_items, reducers
-from procession._core import Channel
+from procession._codec.functions import ANEW_FOR_EACH, FunctionCache, FunctionMissing
+from procession._codec.objects import loads, loads_items, reducers
+from procession._core import Channel, quick_dumps
 from procession._worker.state import here
 from procession._worker.stopping import leave_out_the_handler
 from procession.errors.pool import MaybeEncodingError, TaskTimeout
 
-Answer = tuple[int, bytes]
+Encoded = bytes | tuple[bytes, list[memoryview]]
+"""A pickle, or one and the buffers that travel beside it."""
+
+Answer = tuple[int, bytes] | tuple[int, bytes, list[memoryview]]
+"""The kind, and what was encoded."""
 
 _STARRED = frozenset({messages.STARMAP, messages.STAREACH})
 _STOPPING = frozenset({messages.MAP, messages.STARMAP})
 _NOTHING: dict[str, Any] = {}
 
 
-def encode_item(value: Any) -> bytes:
-    """A result as bytes.
+def encode_item(value: Any) -> Encoded:
+    """A result as it travels.
 
     Raises:
         MaybeEncodingError: it can not be pickled.
     """
     try:
-        if len(reducers.table) == reducers.harmless:
-            return pickle.dumps(value, PROTOCOL)
-    except Exception:
-        pass
-    try:
-        return dumps(value)
+        return dumps_answer(value)
     except Exception as error:
         raise MaybeEncodingError(error, value) from None
 
@@ -64,9 +64,12 @@ def encode_error(error: BaseException) -> bytes:
 def encode_value(value: Any) -> Answer:
     """A result as an answer of kind VALUE, or of kind ERROR if it can not be pickled."""
     try:
-        return messages.VALUE, encode_item(value)
+        encoded = encode_item(value)
     except MaybeEncodingError as error:
         return messages.ERROR, encode_error(error)
+    if isinstance(encoded, tuple):
+        return messages.VALUE, *encoded
+    return messages.VALUE, encoded
 
 
 class Invoker:
@@ -89,7 +92,7 @@ class Invoker:
         try:
             # The hot path: no call of ours but pickle's own.
             if kind == messages.CALL or kind == messages.CALL_ONE:
-                call = self._known.get(function) or self._functions.load(function, code)
+                call = self._known.get(function) or self._load(function, code)
                 if kind == messages.CALL_ONE:
                     value = call(loads(payload))
                 else:
@@ -97,7 +100,9 @@ class Invoker:
                     value = call(*args, **kwds)
                 try:
                     if len(reducers.table) == reducers.harmless:
-                        return messages.VALUE, pickle.dumps(value, PROTOCOL)
+                        pickled = quick_dumps(value)
+                        if pickled is not None:
+                            return messages.VALUE, pickled
                 except Exception:
                     pass
                 return encode_value(value)
@@ -106,7 +111,7 @@ class Invoker:
                 call, args, kwds = loads(payload)
                 here.carried = call
             else:
-                call = self._known.get(function) or self._functions.load(function, code)
+                call = self._known.get(function) or self._load(function, code)
                 if what == messages.CALL:
                     args, kwds = loads(payload)
                 elif what == messages.CALL_ONE:
@@ -136,6 +141,22 @@ class Invoker:
             missing = isinstance(error, AttributeError) and _lacks_main(error, payload)
             answer = messages.ARGUMENTS_BY_VALUE if missing else messages.ERROR
             return answer, encode_error(error)
+
+    def _load(self, number: int, code: int) -> Callable[..., Any]:
+        """A function that is not known: not yet, or because it has a state of its own.
+
+        One that each item shall have anew is loaded by each call of what is returned.
+        """
+        if not number & ANEW_FOR_EACH:
+            here.carried = function = self._functions.load(number, code)
+            return function
+        make = self._functions.maker(number, code)
+
+        def call(*args: Any) -> Any:
+            here.carried = function = make()
+            return function(*args)
+
+        return call
 
 
 def _lacks_main(error: AttributeError, payload: bytes | memoryview) -> bool:

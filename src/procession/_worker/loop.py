@@ -118,11 +118,11 @@ def _serve(seat: Seat) -> None:
         here.number = 0
         del task, payload
         if outcome is not None:
-            kind, content = outcome
             try:
-                answer(number, kind, content)
+                answer(number, *outcome)
             except MemoryError as error:
                 answer(number, messages.ERROR, encode_exception(error))
+            outcome = None  # what lies beside it is not to be kept until the next task
         left -= 1
         if len(sys.modules) != loaded:
             seat.imported()

@@ -6,6 +6,7 @@ nothing until then.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,10 @@ _OUTSIDE = (
 )
 
 
+def _nothing() -> None:
+    """Stands for a reference whose object is gone."""
+
+
 class Here:
     """What this process is.
 
@@ -24,19 +29,18 @@ class Here:
         seat: the worker's number, from 0; None in a process that is no worker.
         number: the ledger's number of the task that runs; 0 if none does.
         function: the number of its function; 0 for one that travelled with its call.
-        carried: such a function; the last one there was.
         known: the worker's functions, by number.
         page: where its last words are kept.
         state: what the initializer returned.
     """
 
-    __slots__ = ("carried", "function", "known", "number", "page", "seat", "state")
+    __slots__ = ("_carried", "function", "known", "number", "page", "seat", "state")
 
     seat: int | None
     number: int
     function: int
-    carried: object
     known: dict[int, Callable[..., Any]]
+    _carried: Callable[[], object]
     page: Page | None
     state: Any
 
@@ -50,12 +54,26 @@ class Here:
             self.page.leave()
         self.seat = self.page = None
         self.number = self.function = 0
-        self.carried = self.state = None
+        self._carried = _nothing
+        self.state = None
         self.known = {}
+
+    @property
+    def carried(self) -> object:
+        """A function that is not among the known ones: the last one, if it is still there. What it
+        carries shall not stay for our sake."""
+        return self._carried()
+
+    @carried.setter
+    def carried(self, function: object) -> None:
+        try:
+            self._carried = weakref.ref(function)
+        except TypeError:
+            self._carried = _nothing
 
     def task_name(self) -> str:
         """The function of the task that runs now, for people; "a task" if that is not known."""
-        called = self.known.get(self.function) if self.function else self.carried
+        called = self.known.get(self.function, self.carried)
         name: object = getattr(called, "__qualname__", None) or getattr(
             getattr(called, "func", None), "__qualname__", None
         )
