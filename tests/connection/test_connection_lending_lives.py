@@ -267,3 +267,39 @@ def wire_of_next(receiver: Connection) -> bytearray:
     """What tells where the next message is; as if who has read that were killed."""
     size = int.from_bytes(os.read(receiver.fileno(), 12)[4:])
     return bytearray(os.read(receiver.fileno(), size))
+
+
+def test_a_message_of_many_pieces_goes_over_the_wire_whole(
+    monkeypatch: pytest.MonkeyPatch, pair: tuple[Any, Any]
+) -> None:
+    monkeypatch.setattr(lending, "PATIENCE", 0)
+    monkeypatch.setattr(lending.Lender, "_has_room", lambda _: False)
+    sent = [np.arange(number, number + _core.LEAST_APART // 8 + number) for number in range(700)]
+    sent.append(numbers())
+    thread = threading.Thread(target=pair[0].send, args=({"many": sent, "text": "x" * LARGE},))
+    thread.start()
+    received = pair[1].recv()
+    thread.join()
+    assert lent() == 0
+    assert received["text"] == "x" * LARGE
+    for array, expected in zip(received["many"], sent, strict=True):
+        np.testing.assert_array_equal(array, expected)
+        assert array.flags.writeable
+
+
+def test_what_is_frozen_is_only_named(pair: tuple[Any, Any]) -> None:
+    memory = _core.Memory.holding([numbers()])
+    memory.freeze()
+    frozen = np.frombuffer(memoryview(memory), "i8")
+    del memory
+    pair[0].send({"whole": frozen, "part": frozen[1000:]})
+    assert lent() == 1
+    received = pair[1].recv()
+    np.testing.assert_array_equal(received["whole"], numbers())
+    np.testing.assert_array_equal(received["part"], numbers()[1000:])
+    assert not received["part"].flags.writeable
+    assert received["part"].ctypes.data == frozen[1000:].ctypes.data
+    del frozen
+    assert lent() == 1
+    del received
+    assert lent() == 0

@@ -2,7 +2,8 @@
 
 Packed in the parent: a description of the parent (``preparation``), then the process object.
 Plain pickle first; by value (cloudpickle) what that refuses: lambdas, closures, functions and
-classes of a ``__main__`` that the child can not import.
+classes of a ``__main__`` that the child can not import. Large buffers in it go through the arena,
+as a task's do; the pickle names the memory that they are in.
 
 Some objects may only be pickled on this way (locks, connections, authentication keys): they ask
 ``is_packing()``, or the standard library's own ``get_spawning_popen()``. A descriptor inside an
@@ -12,16 +13,17 @@ object travels by ``carry()``.
 from __future__ import annotations
 
 import contextlib
-import functools
-import io
+import copyreg
 import os
 import pickle
 import threading
-from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
 from procession import _core
+from procession._codec import repeats
+from procession._codec.apart import take_apart
+from procession._codec.buffers import as_payload, settle
 from procession._launch import stdlib
 
 MOST_DESCRIPTORS = 250
@@ -34,8 +36,8 @@ class Parcel(NamedTuple):
     Attributes:
         content: a memory file with the two pickles; closed at the end of a with-statement.
         descriptors: what the child is to inherit besides; they belong to others.
-        on_its_way: keeps the shared objects in it until they have arrived; to be kept until the
-            child has ended. None if there are none.
+        on_its_way: keeps the shared objects and the memory in it until they have arrived; to be
+            kept until the child has ended. None if there are none.
     """
 
     content: int
@@ -73,8 +75,8 @@ class _Packing:
 
     DupFd = Carried
 
-    def __init__(self, descriptors: Iterable[int] = ()) -> None:
-        self.descriptors = list(descriptors)
+    def __init__(self) -> None:
+        self.descriptors: list[int] = []
 
     def duplicate_for_child(self, fd: int) -> int:
         """Have a descriptor travel; its place."""
@@ -84,10 +86,6 @@ class _Packing:
 
 _here = threading.local()
 _arrived: Sequence[int] = ()  # in a child: its parcel's descriptors
-_reducers: dict[type, Callable[[Any], Any]] = {
-    # As pickle does it by itself: the standard library's way names a function of its own.
-    functools.partial: functools.partial.__reduce__,
-}
 
 
 def is_packing() -> bool:
@@ -96,14 +94,20 @@ def is_packing() -> bool:
 
 
 def carry(fd: int) -> Carried:
-    """Have a descriptor travel with the parcel that this thread is packing."""
-    packing: _Packing = _here.packing
+    """Have a descriptor travel with the parcel that this thread is packing.
+
+    Raises:
+        TypeError: it is packing none.
+    """
+    packing: _Packing | None = getattr(_here, "packing", None)
+    if packing is None:
+        raise TypeError("this is pickled for a process that is being started, and only then")
     return Carried(packing.duplicate_for_child(fd))
 
 
 def register(kind: type, reducer: Callable[[Any], Any]) -> None:
     """How objects of a type of ours are pickled for a child (as ``copyreg``'s reducers)."""
-    _reducers[kind] = reducer
+    copyreg.pickle(kind, reducer)
 
 
 def pack(describe: Callable[[], Description], startable: object) -> Parcel:
@@ -112,13 +116,27 @@ def pack(describe: Callable[[], Description], startable: object) -> Parcel:
     Raises:
         Exception: whatever pickling raised; for what refuses both ways, what plain pickle said.
         ValueError: more descriptors are in it than can travel.
+        ArenaFull: there is no room for what is large in it.
     """
-    reduction: Any = stdlib.borrow("reduction")
     packing = _Packing()
     pins = _core.pins_made()
+    try:
+        content = _core.call_unsent(_packed, describe, startable, packing)
+    except BaseException:
+        _core.withdraw_pins(pins)
+        raise
+    return Parcel(content, tuple(packing.descriptors), _entrusted(pins))
+
+
+def _packed(describe: Callable[[], Description], startable: object, packing: _Packing) -> int:
+    reduction: Any = stdlib.borrow("reduction")
     with _scope(reduction, packing):
         description = describe()
-    packing, pickled = _pickled(reduction, startable, packing, by_value=not description.has_main)
+        pickled = _pickled(startable, packing, by_value=not description.has_main)
+    return _written(description, pickled, packing)
+
+
+def _written(description: Description, pickled: bytes, packing: _Packing) -> int:
     if len(packing.descriptors) > MOST_DESCRIPTORS:
         raise ValueError(
             f"{len(packing.descriptors)} descriptors are in the arguments of a process, and at "
@@ -133,7 +151,7 @@ def pack(describe: Callable[[], Description], startable: object) -> Parcel:
     except BaseException:
         os.close(content)
         raise
-    return Parcel(content, tuple(packing.descriptors), _entrusted(pins))
+    return content
 
 
 def _entrusted(pins: int) -> _core.Memory | None:
@@ -141,6 +159,7 @@ def _entrusted(pins: int) -> _core.Memory | None:
         return None
     way = _core.Memory(1)
     way._entrust(pins)
+    _core.forget_pins(pins)
     return way
 
 
@@ -150,44 +169,18 @@ def arrive(descriptors: Sequence[int]) -> None:
     _arrived = descriptors
 
 
-def _pickled(
-    reduction: Any, startable: object, first: _Packing, *, by_value: bool
-) -> tuple[_Packing, bytes]:
-    plain_error: Exception | None = None
-    pins = _core.pins_made()
-    if not by_value:
-        packing = _Packing(first.descriptors)
-        buffer = io.BytesIO()
-        try:
-            with _scope(reduction, packing):
-                plain = reduction.ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL)
-                plain.dispatch_table = ChainMap(_reducers, plain.dispatch_table)
-                plain.dump(startable)
-            return packing, buffer.getvalue()
-        except Exception as error:
-            _core.withdraw_pins(pins)
-            plain_error = error
-    import cloudpickle
+def _pickled(startable: object, packing: _Packing, *, by_value: bool) -> bytes:
+    before = len(packing.descriptors)
 
-    packing = _Packing(first.descriptors)
-    buffer = io.BytesIO()
-    try:
-        with _scope(reduction, packing):
-            theirs = reduction.ForkingPickler(io.BytesIO()).dispatch_table
-            table = ChainMap(_reducers, cloudpickle.Pickler.dispatch_table, theirs)
-            # The table is read when a pickler is made, and from its class.
-            kind = type("Pickler", (cloudpickle.Pickler,), {"dispatch_table": table})
-            pickler = kind(buffer, pickle.HIGHEST_PROTOCOL)
-            pickler.dump(startable)
-    except Exception:
-        _core.withdraw_pins(pins)
-        if plain_error is None:
-            raise
-        # Of the two errors the plain one speaks of the user's object.
-        raise plain_error from None
-    finally:
-        del plain_error  # its traceback has this frame, and so the user's objects, in a circle
-    return packing, buffer.getvalue()
+    def forget() -> None:
+        del packing.descriptors[before:]
+
+    taken = take_apart(startable, by_value=by_value, before_by_value=forget)
+    if not taken.parts:
+        return taken.inner
+    repeats.notice(taken)
+    settle(taken, once=True)
+    return as_payload(taken, pinned=True)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from procession import errors
+from procession import _core, errors
 from procession._codec.objects import reducers
 
 _PUBLIC = "multiprocessing"
@@ -286,6 +286,18 @@ def run_exit_function() -> None:
         util._exit_function()
 
 
+def say_smaller(has: int, wanted: int) -> None:
+    """Tell the log, if anybody reads it, that the family arena is smaller than usual."""
+    logger = logging.getLogger(_PUBLIC)
+    if logger.hasHandlers():
+        logger.warning(
+            "shared memory has room for %d MiB, not %d: the system gives no more addresses (see "
+            "ulimit -v); larger messages are refused",
+            has >> 20,
+            wanted >> 20,
+        )
+
+
 def state() -> Mapping[str, Any]:
     """What a child that is no copy of this process must know, while it is packed; see restore()."""
     known: dict[str, Any] = {}
@@ -336,3 +348,4 @@ os.register_at_fork(
     after_in_parent=_after_fork_in_parent,
     after_in_child=_after_fork_in_child,
 )
+_core.when_smaller(say_smaller)

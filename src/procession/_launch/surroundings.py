@@ -17,9 +17,8 @@ import struct
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal, SupportsIndex, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, SupportsIndex, cast
 
 from procession._launch.cpus import cpu_count
 
@@ -54,19 +53,22 @@ _NUMPY_RANDOM = "numpy.random"
 _STEEPEST = 39  # nice values go from -20 to 19
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """In what surroundings each worker runs; None leaves a thing as the parent has it.
 
-    To be made by ``checked``, which has the meaning of each field.
+    To be made by ``checked``, which has the meaning of each field. (No dataclass: each worker would
+    import what those need, which is three times the size of the rest that is its own.)
     """
 
-    env: Mapping[str, str | None] | None = field(default=None, hash=False)
+    env: Mapping[str, str | None] | None = None
     cwd: str | None = None
     nice: int | None = None
     cpus: frozenset[int] | Literal["each"] | None = None
     threads: int | Literal["auto"] | None = None
     seed: int | None = None
+
+    def __hash__(self) -> int:
+        return hash(self[1:])
 
     @classmethod
     def checked(

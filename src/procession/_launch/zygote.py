@@ -32,7 +32,13 @@ from procession._launch.preparation import Preparation
 
 _MAIN = "__main__"
 # What every child loads; by name, for they stand above this room.
-_FOR_ALL = ("procession.process", "procession.context", "procession._worker.loop")
+_FOR_ALL = (
+    "procession.process",
+    "procession.context",
+    "procession.pool_worker",
+    "procession._launch.surroundings",
+    "procession._worker.loop",
+)
 
 
 def live(door: int, content: int, descriptors: Sequence[int]) -> NoReturn:

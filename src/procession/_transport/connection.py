@@ -84,27 +84,22 @@ class Connection:
         Raises:
             OSError: the connection is closed or read-only, or the other side is gone
                 (BrokenPipeError, ConnectionResetError).
+            ArenaFull: it is larger than all that the processes of this family may share (ends of
+                a pipe); nothing was sent.
             MemoryError: there is no memory for a copy of its large buffers; nothing was sent.
             Exception: whatever pickling raised.
         """
         fd = self._handle_to_write()
         pins = _core.pins_made()
-        loan = None
         try:
-            lender = self._lender
-            apart: list[memoryview] = []
-            if lender is not None and not lender.family.lends:
-                lender = None
-            body = pickling.dumps(obj, None if lender is None else apart)
-            if lender is not None and (apart or len(body) >= lending.LEAST):
-                loan = lender.lend(fd, body, apart)
-                if apart and loan is None:
-                    _core.withdraw_pins(pins)
-                    body = pickling.dumps(obj)
+            if self._lender is None:
+                message, loan = self._pickled(fd, obj)
+            else:
+                message, loan = self._lender.family.unsent(self._pickled, fd, obj)
         except BaseException:
             _core.withdraw_pins(pins)
             raise
-        self._send(fd, body, loan, pins)
+        self._send(fd, message, loan, pins)
 
     def send_bytes(self, buf: Any, offset: int = 0, size: int | None = None) -> None:
         """Send the bytes of a buffer as one message.
@@ -233,20 +228,30 @@ class Connection:
             raise OSError(self._why_not_writable)
         return fd
 
-    def _send(
-        self, fd: int, body: bytes | memoryview, loan: lending.Loan | None, pins: int
-    ) -> None:
+    def _pickled(self, fd: int, obj: object) -> tuple[stream.Message, lending.Loan | None]:
+        lender = self._lender
+        if lender is None or not lender.family.lends:
+            return pickling.dumps(obj), None
+        pickled = pickling.dumps_answer(obj)
+        if isinstance(pickled, tuple):
+            pieces = pickling.pieces(*pickled)
+            loan = lender.lend_apart(fd, pieces)
+            return pickling.in_one(pieces) if loan is None else b"", loan
+        return pickled, lender.lend(fd, pickled) if len(pickled) >= lending.LEAST else None
+
+    def _send(self, fd: int, message: stream.Message, loan: lending.Loan | None, pins: int) -> None:
         sent: list[int] = []
         whole = -1
         try:
-            if loan is not None:
-                body = loan.travel()
-            whole = stream.length(len(body), loan is not None)
-            stream.send(fd, body, sent, loan is not None)
             if self._lender is not None:
-                self._lender.family.sent(pins)
                 if loan is not None:
-                    self._lender.lent(loan)
+                    message = self._lender.family.unsent(loan.travel)
+                self._lender.family.sending(pins)
+            whole = stream.length(message, loan is not None)
+            stream.send(fd, message, sent, loan is not None)
+            _core.forget_pins(pins)
+            if self._lender is not None and loan is not None:
+                self._lender.lent(loan)
         except BaseException as error:
             done = sum(sent)
             if done != whole:

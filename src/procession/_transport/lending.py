@@ -1,12 +1,13 @@
 """Large messages between members of one family: they go in the shared arena, not over the wire.
 
 The sender copies what is large into a piece of memory there, once, and over the wire goes only its
-name, with the rest of the pickle. The receiver reads it where it is: arrays that it unpickles lie
-in that memory, which is given back with the last of them.
+name. The receiver reads it where it is: arrays that it unpickles lie in that memory, which is given
+back with the last of them.
 
 Who is slow must not have all memory fill up: of what one end has sent so, no more than ``MOST``
-bytes wait to be received; then the sender waits, too, as it would for room in a pipe. It waits for
-some progress, that is; a receiver that was killed with a message in its hands will never make any.
+bytes wait to be received; then the sender waits, too, as it would for room in a pipe. The same
+holds where all blocks of the family have as many bytes as the budget allows. It waits for some
+progress, that is; a receiver that was killed with a message in its hands will never make any.
 After ``PATIENCE`` messages go over the wire again.
 """
 
@@ -18,11 +19,12 @@ import select
 import struct
 import time
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from procession import _core
 from procession._transport import pickling
+from procession.errors.memory import ArenaFull
 
 LEAST = 256 << 10
 """Bytes. A shorter pickle, or message of bytes, goes over the wire: it is not slower."""
@@ -31,7 +33,7 @@ MOST = 128 << 20
 """Bytes that may wait to be received, before another message is added. A longer message without
 buffers goes over the wire, too: new pages for it take as long."""
 
-LONGEST = 1 << 30
+LONGEST = 1024
 """Bytes that may come over the wire and tell where a message is."""
 
 PATIENCE = 1.0
@@ -39,10 +41,11 @@ PATIENCE = 1.0
 
 _STEP_MS = 1
 _SURELY_READ = 8 << 20  # bytes: when so many have gone over the wire, what went before was read
-_ALIGNMENT = 64  # of Memory.holding()
 
-_name = struct.Struct("=8QI")  # what Memory._travel() told; how many parts it has
-_part = struct.Struct("=Q")  # twice its length; one more if it is not to be written
+_name = struct.Struct("=8QI")  # what Memory._travel() told; whether it is pieces of a pickle
+
+Buffers = Sequence[bytes | memoryview]
+_T = TypeVar("_T")
 
 
 class Family:
@@ -81,8 +84,12 @@ class Family:
                 way = _core.arrive(_core.Memory, travelled)
         return cls(way)
 
-    def sent(self, pins: int) -> None:
-        """What was pickled since is on its way."""
+    def unsent(self, pickle: Callable[..., _T], *args: Any) -> _T:
+        """A call that pickles what is going to be sending(): a death before leaves none of it."""
+        return pickle(*args) if self._way is None else _core.call_unsent(pickle, *args)
+
+    def sending(self, pins: int) -> None:
+        """What was pickled since is about to be on its way; it can still be withdrawn."""
         if self._way is not None:
             self._way._entrust(pins)
 
@@ -91,28 +98,23 @@ class Loan:
     """A message that was copied into the arena.
 
     Args:
-        body: a pickle, or bytes.
-        apart: the buffers that are not in the pickle.
+        parts: what it holds: the pieces of a pickle (see ``pickling``), or one buffer.
+        is_apart: which of the two.
 
     Raises:
+        ArenaFull: over the budget at this moment, or at any.
         MemoryError: the arena can not grow.
         OSError, RuntimeError: this process has no arena (any more).
     """
 
-    def __init__(self, body: bytes | memoryview, apart: Sequence[memoryview]) -> None:
-        parts = [*apart]
-        if len(body) >= LEAST:
-            parts.insert(0, memoryview(body))
-            body = b""
-        self.memory = _core.Memory.holding(parts)
-        self._rest = bytes(body)
-        self._parts = [2 * len(part) + part.readonly for part in parts]
+    def __init__(self, parts: Buffers, is_apart: bool) -> None:
+        self.memory = _core.Memory.holding(parts, wait=False)
+        self._is_apart = is_apart
 
     def travel(self) -> bytes:
         """What goes over the wire. From now on it waits to be received."""
         self.name = self.memory._travel()
-        parts = b"".join(map(_part.pack, self._parts))
-        return _name.pack(*self.name, len(self._parts)) + parts + self._rest
+        return _name.pack(*self.name, self._is_apart)
 
 
 class Lender:
@@ -124,24 +126,38 @@ class Lender:
         self._size = 0  # of them together
         self._is_stuck = False
         self._over_the_wire = 0  # bytes, since then
+        self._found_full: object = None  # the arena, when it had no room for too long
 
-    def lend(
-        self, fd: int, body: bytes | memoryview, apart: Sequence[memoryview] = ()
-    ) -> Loan | None:
-        """A message for the other side; None if it has to go over the wire.
+    def lend(self, fd: int, body: bytes | memoryview) -> Loan | None:
+        """A message of bytes for the other side; None if it has to go over the wire.
 
         Raises:
-            MemoryError: the arena can not grow.
+            MemoryError: the system has no memory for it.
         """
-        if not self.family.lends or not (apart or LEAST <= len(body) <= MOST):
+        return self._lend(fd, (body,), False) if LEAST <= len(body) <= MOST else None
+
+    def lend_apart(self, fd: int, pieces: Buffers) -> Loan | None:
+        """The same for the pieces of a pickle.
+
+        Raises:
+            ArenaFull: it is larger than the budget for all that processes share.
+            MemoryError: the system has no memory for it.
+        """
+        return self._lend(fd, pieces, True)
+
+    def _lend(self, fd: int, parts: Buffers, is_apart: bool) -> Loan | None:
+        if not self.family.lends:
             return None
-        if not self._await_room(fd):
-            self._over_the_wire += len(body) + sum(map(len, apart))
-            return None
+        loans: list[Loan] = []
         try:
-            return Loan(body, apart)
+            if self._await_room(fd):
+                self._await_budget(fd, lambda: loans.append(Loan(parts, is_apart)))
         except (OSError, RuntimeError):  # no arena any more
-            return None
+            pass
+        if loans:
+            return loans[0]
+        self._over_the_wire += sum(map(len, parts))
+        return None
 
     def lent(self, loan: Loan) -> None:
         """It was sent."""
@@ -155,20 +171,50 @@ class Lender:
             self._forget(1)
 
     def _await_room(self, fd: int) -> bool:
-        if self._has_room():
-            return True
-        if self._is_stuck:
+        if self._is_stuck and not self._has_room():
             return False
+        if self._await(fd, self._has_room, lambda: len(self._waiting)):
+            return True
+        self._is_stuck = True
+        self._over_the_wire = 0
+        return False
+
+    def _await_budget(self, fd: int, lend: Callable[[], object]) -> None:
+        """Try until it is lent, as long as blocks are freed."""
+        tried: object = self._found_full
+
+        def is_lent() -> bool:
+            nonlocal tried
+            before, tried = tried, _arena()
+            if tried == before:
+                return False
+            try:
+                lend()
+            except ArenaFull as error:
+                if 4 * error.asked > 3 * error.budget:  # more than may ever be on its way
+                    raise
+                return False
+            return True
+
+        if is_lent() or (tried != self._found_full and self._await(fd, is_lent, _arena)):
+            self._found_full = None
+        else:
+            self._found_full = tried
+
+    def _await(self, fd: int, is_there: Callable[[], bool], progress: Callable[[], object]) -> bool:
+        """Wait as long as there is progress; false if there was none for too long.
+
+        If the other side is gone it does not wait either: sending tells.
+        """
+        if is_there():
+            return True
         watch = select.poll()
         watch.register(fd, 0)
-        left, deadline = len(self._waiting), time.monotonic() + PATIENCE
-        # If the other side is gone, sending tells.
-        while not watch.poll(_STEP_MS) and not self._has_room():
-            if len(self._waiting) < left:
-                left, deadline = len(self._waiting), time.monotonic() + PATIENCE
+        seen, deadline = progress(), time.monotonic() + PATIENCE
+        while not watch.poll(_STEP_MS) and not is_there():
+            if (now := progress()) != seen:
+                seen, deadline = now, time.monotonic() + PATIENCE
             elif time.monotonic() >= deadline:
-                self._is_stuck = True
-                self._over_the_wire = 0
                 return False
         return True
 
@@ -206,67 +252,43 @@ class Received:
 
     def __init__(self, wire: bytearray) -> None:
         try:
-            *name, count = _name.unpack_from(wire)
-            begin = _name.size + count * _part.size
-            parts = [number for (number,) in _part.iter_unpack(wire[_name.size : begin])]
+            *name, is_apart = _name.unpack(wire)
             self._memory: _core.Memory = _core.arrive(_core.Memory, tuple(name))
-            views = _views(self._memory, parts)
-            self._rest = bytes(wire[begin:])
-            self._first = None if self._rest else views.pop(0)
         except (RuntimeError, ValueError, LookupError, struct.error) as error:
             raise OSError(
                 "a message was received that is not to be had from the shared memory that it was "
                 "sent in: use both ends of a pipe in processes that were started from one another "
                 "by this package; for others there are Listener and Client"
             ) from error
-        self._apart = views
+        self._around = pickling.around(self._memory.size) if is_apart else (b"", b"")
 
     def load(self) -> Any:
-        """The object; its arrays lie in the arena."""
-        pickled = self._rest if self._first is None else self._first
-        return pickling.loads(pickled, buffers=self._apart)
+        """The object; its arrays lie in the arena, unless that is crowded."""
+        if not self._around[0]:
+            return pickling.loads(self._memory)
+        return pickling.loads_apart(bytearray(self._memory) if _is_crowded() else self._memory)
 
     def __len__(self) -> int:
-        if self._apart:
-            self._put_together()
-        return len(self._rest) if self._first is None else len(self._first)
+        head, tail = self._around
+        return len(head) + self._memory.size + len(tail)
 
     def __bytes__(self) -> bytes:
-        if self._apart:
-            self._put_together()
-        return self._rest if self._first is None else self._memory.read(0, len(self._first))
+        head, tail = self._around
+        content = self._memory.read(0, self._memory.size)
+        return b"".join((head, content, tail)) if head else content
 
     def copy_to(self, room: memoryview) -> int | bytes:
         """Fill a buffer, from its begin; its own length, or itself if that does not suffice."""
         size = len(self)
         if size > len(room):
             return bytes(self)
-        if self._first is None:
-            io.BytesIO(self._rest).readinto(room)
-        else:
-            self._memory.read_into(0, room[:size])
+        head, tail = self._around
+        begin, end = len(head), size - len(tail)
+        self._memory.read_into(0, room[begin:end])
+        # As bytes, whatever the buffer's items are called.
+        io.BytesIO(head).readinto(room[:begin])
+        io.BytesIO(tail).readinto(room[end:size])
         return size
-
-    def _put_together(self) -> None:
-        # Who wants the bytes of an object gets a pickle that has all in it.
-        pickled = self._rest if self._first is None else self._first
-        self._rest = pickling.together(pickled, self._apart)
-        self._first, self._apart = None, []
-
-
-def _views(memory: _core.Memory, parts: Sequence[int]) -> list[memoryview]:
-    whole = memoryview(memory)
-    views = []
-    begin = 0
-    for part in parts:
-        begin += -begin % _ALIGNMENT
-        end = begin + part // 2
-        if end > len(whole):
-            raise ValueError("no such part")
-        view = whole[begin:end]
-        views.append(view.toreadonly() if part % 2 else view)
-        begin = end
-    return views
 
 
 def drop(wire: bytearray) -> None:
@@ -279,3 +301,15 @@ def drop(wire: bytearray) -> None:
 def _drop(name: tuple[int, ...]) -> None:
     with contextlib.suppress(Exception):  # it has ended, or arrived
         _core.arrive(_core.Memory, name)
+
+
+def _arena() -> tuple[int, int]:
+    """What is another once there may be more room in it."""
+    now = _core.arena_statistics()
+    return now["freed"], now["budget"]
+
+
+def _is_crowded() -> bool:
+    """Whether what is kept of it for long would be missed."""
+    now = _core.arena_statistics()
+    return 2 * (now["paged"] - now["warm_free"]) > now["budget"] > 0

@@ -12,16 +12,22 @@ has begun.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import io
+import itertools
 import os
 import select
 import struct
 import time
+from collections.abc import Sequence
 from typing import NoReturn
 
 LONGEST_SHORT = 0x7FFFFFFF
 """Bytes. The header of a longer message is the long one."""
+
+Message = bytes | memoryview | list[bytes | memoryview]
+"""The bytes of a message, in one piece or in several."""
 
 LENT = -2
 """What receive_size() returns if the message itself is elsewhere."""
@@ -29,29 +35,34 @@ LENT = -2
 _JOINED = 16 << 10  # bytes: up to here a copy costs less than a second buffer for the kernel
 _AT_ONCE = 64 << 10  # bytes: up to here memory is taken because a header says so
 _FIRST_ROOM = 1 << 20
+_MOST_PIECES = 512  # that the kernel is given at once; it takes 1,024
 
 _short = struct.Struct("!i")
 _long = struct.Struct("!iQ")
 _long_rest = struct.Struct("!Q")
 
 
-def length(size: int, lent: bool = False) -> int:
-    """Of a message of `size` bytes, the header included."""
+def length(message: Message, lent: bool = False) -> int:
+    """In bytes, of a message with its header."""
+    size = sum(map(len, message)) if isinstance(message, list) else len(message)
     return size + (_long.size if lent or size > LONGEST_SHORT else _short.size)
 
 
-def send(fd: int, body: bytes | memoryview, sent: list[int], lent: bool = False) -> None:
+def send(fd: int, body: Message, sent: list[int], lent: bool = False) -> None:
     """Write one message.
 
     Args:
         fd: where to; it may be a pipe or a socket.
-        body: bytes, in one piece.
+        body: bytes, in one piece or in several.
         sent: gets the number of bytes that each step has written, the header's included.
         lent: whether these bytes only tell where the message is.
 
     Raises:
         OSError: the other side is gone (BrokenPipeError, ConnectionResetError), or worse.
     """
+    if isinstance(body, list):
+        _send_pieces(fd, body, sent)
+        return
     size = len(body)
     if lent:
         header = _long.pack(LENT, size)
@@ -67,6 +78,23 @@ def send(fd: int, body: bytes | memoryview, sent: list[int], lent: bool = False)
         try:
             sent.extend(map(os.writev, (fd,), (rest,)))
         except BlockingIOError:  # whoever shares it has made it so
+            if not done:
+                raise
+            _await(fd, select.POLLOUT, None)
+
+
+def _send_pieces(fd: int, pieces: Sequence[bytes | memoryview], sent: list[int]) -> None:
+    size = sum(map(len, pieces))
+    header = _short.pack(size) if size <= LONGEST_SHORT else _long.pack(-1, size)
+    ends = [*itertools.accumulate(map(len, (header, *pieces)))]
+    while (done := sum(sent)) < ends[-1]:
+        sent[:] = [done]
+        first = bisect.bisect_right(ends, done)
+        rest = [memoryview(piece) for piece in (header, *pieces)[first : first + _MOST_PIECES]]
+        rest[0] = rest[0][len(rest[0]) - (ends[first] - done) :]
+        try:
+            sent.extend(map(os.writev, (fd,), (rest,)))
+        except BlockingIOError:
             if not done:
                 raise
             _await(fd, select.POLLOUT, None)
