@@ -18,6 +18,9 @@ if sys.platform != "linux":
     )
 
 if TYPE_CHECKING:
+    from procession._codec.sharing import share as share
+    from procession._observe.memory import MemorySnapshot as MemorySnapshot
+    from procession._observe.memory import memory as memory
     from procession._worker.state import worker_id as worker_id
     from procession._worker.state import worker_state as worker_state
     from procession.context import Array as Array
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from procession.errors import BufferTooShort as BufferTooShort
     from procession.errors import ProcessError as ProcessError
     from procession.errors import TimeoutError as TimeoutError
+    from procession.errors.memory import ArenaFull as ArenaFull
     from procession.errors.pool import InitializerFailed as InitializerFailed
     from procession.errors.pool import MaybeEncodingError as MaybeEncodingError
     from procession.errors.pool import PoolTerminated as PoolTerminated
@@ -111,6 +115,7 @@ _HOMES = {
         "ProcessError",
         "TimeoutError",
     ),
+    "procession.errors.memory": ("ArenaFull",),
     "procession.errors.pool": (
         "InitializerFailed",
         "MaybeEncodingError",
@@ -118,6 +123,11 @@ _HOMES = {
         "RemoteError",
         "TaskTimeout",
         "WorkerDied",
+    ),
+    "procession._codec.sharing": ("share",),
+    "procession._observe.memory": (
+        "MemorySnapshot",
+        "memory",
     ),
     "procession._worker.state": (
         "worker_id",

@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import procession
 from benchmarks.__main__ import main
+from benchmarks.arrays.carrier import ArrayRival
 from benchmarks.contract import Outcome, Status
 from benchmarks.queues import payloads
 from benchmarks.report import Report
@@ -138,7 +141,55 @@ def test_the_figure_of_one_process_is_the_median_of_slices(monkeypatch: pytest.M
     assert alone.lock(Unsettled(kit=kit), 100) == 2.0  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("suite", ["queues", "sync"])
+@pytest.mark.parametrize("rival", [OURSELVES, "memcpy", "stdlib_inherited"])
+def test_arrays_are_measured_in_every_case_that_a_rival_offers(rival: str) -> None:
+    cases = load_suite("arrays").cases
+    shared = {name for name in cases if name.startswith("shared")}
+    if rival == "memcpy":
+        offered = {name for name in cases if name.startswith(("in", "out"))}
+    elif rival == "stdlib_inherited":
+        offered = shared
+    else:
+        offered = set(cases) - (set() if hasattr(procession, "share") else shared)
+    cells = run(settings("arrays", rival))
+    assert [cell.case for cell in cells] == list(cases)
+    assert {cell.case for cell in cells if measured(cell)} == offered, cells
+    assert {cell.outcome.status for cell in cells} <= {Status.MEASURED, Status.NOT_OFFERED}
+
+
+class Carrier(ArrayRival):
+    """A rival in this very process, whose tasks see an array that is not the one they were sent."""
+
+    only_shared = False
+
+    @classmethod
+    def open(cls, workers: int) -> Carrier:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def map_each(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        return [function(items[0]) for _ in items]
+
+    def call_each(
+        self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]
+    ) -> list[Any]:
+        return [function(array * 0, *others) for array, *others in arguments]
+
+
+@pytest.mark.parametrize("case", ["in_64k", "out_64k", "argument"])
+def test_wrong_arrays_are_no_measurement(case: str) -> None:
+    with pytest.raises(ValueError, match="wrong result"):
+        load_suite("arrays").cases[case].run(Carrier(), 3)
+
+
+def test_a_time_is_held_to_in_its_own_unit() -> None:
+    text = summary(report("arrays", {("shared_sum", "procession"): 70e-3 / 64}))
+    assert "| ≤ 60 ms for 64 tasks | 70.0 ms for 64 tasks | falls short |" in text
+
+
+@pytest.mark.parametrize("suite", ["arrays", "queues", "sync"])
 def test_the_suites_have_a_command_line(suite: str) -> None:
     command = [sys.executable, "-m", f"benchmarks.{suite}", "--list"]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}

@@ -15,6 +15,7 @@ import procession
 from procession import connection, futures, pool, queues, shared_memory, synchronize
 from procession._engine.opening import WorkerWords
 from procession._engine.options import NAMES, Options
+from procession._observe import memory
 from tests.docs.pages import ROOT, prose
 
 PAGE = ROOT / "docs/reference.md"
@@ -54,6 +55,7 @@ SAMPLES: dict[str, Exception] = {
     "TaskTimeout": procession.TaskTimeout(1.5, 1, "f()", 0),
     "RemoteError": procession.RemoteError("ValueError", "no", [], ""),
     "MaybeEncodingError": procession.MaybeEncodingError("no", "1"),
+    "ArenaFull": procession.ArenaFull(3, 2, 1, 0),
 }
 
 _ENTRY = re.compile(r"^(?:### |- )`(\w+)(\([^`]*\))?`")
@@ -162,6 +164,14 @@ def test_every_attribute_of_an_error_is_there(name: str) -> None:
     )
 
 
+def test_every_attribute_of_a_snapshot_is_there() -> None:
+    assert {*ENTRIES["MemorySnapshot"].members} == _public(procession.MemorySnapshot)
+    text = PAGE.read_text().partition("### `MemorySnapshot`")[2].partition("\n## ")[0]
+    for part in (memory.ProcessMemory, memory.KindMemory, memory.LargeBlock):
+        assert all(f"`{name}`" in text for name in _public(part))
+    assert all(f'"{kind}"' in text for kind in memory.KINDS)
+
+
 def test_errors_without_attributes_have_none() -> None:
     for name, entry in ENTRIES.items():
         value = getattr(procession, name, None)
@@ -178,6 +188,8 @@ def test_a_context_has_all_functions() -> None:
     context = procession.get_context("fork")
     functions = {name for name, entry in ENTRIES.items() if entry.signature is not None} - {
         *ELSEWHERE,
+        "memory",
+        "share",
         "worker_id",
         "worker_state",
     }
@@ -202,7 +214,9 @@ def test_every_word_about_workers_is_there() -> None:
     assert _rows("Words about workers").keys() == WorkerWords.__annotations__.keys()
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["locks", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["run", "--help"], ["locks", "--help"], ["memory", "--help"]]
+)
 def test_every_option_is_there(words: list[str]) -> None:
     command = [sys.executable, "-m", "procession", *words]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout

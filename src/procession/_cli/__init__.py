@@ -1,4 +1,4 @@
-"""The command line: ``procession run`` and ``procession locks``, and what they need.
+"""The command line: ``procession run``, ``locks`` and ``memory``, and what they need.
 
 ==============  ==========================================================================
 ``main``        the arguments, and what they ask for
@@ -11,6 +11,7 @@
 ``explain``     keeps account of what a program used, and whose it was
 ``locks``       looks at the locks of a running program
 ``holdings``    what that prints
+``memory``      looks at the shared memory of running programs
 ==============  ==========================================================================
 
 The way of a name that the program asks for::

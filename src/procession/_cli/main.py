@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import procession
-from procession._cli import explain, locks, run, standin
+from procession._cli import explain, locks, memory, run, standin
 
 _DESCRIPTION = """\
 Python's multiprocessing, rebuilt on one crash-safe shared-memory core: the same API, fast, and it
@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(ours)
     if asked.command == "locks":
         return locks.show(asked.pid, everything=asked.everything, as_json=asked.as_json)
+    if asked.command == "memory":
+        return memory.show(asked.pid, as_json=asked.as_json)
     account = None
     if asked.explain:
         account = explain.Account()
@@ -104,4 +106,5 @@ def _parser() -> argparse.ArgumentParser:
         "arguments", metavar="ARGUMENT", nargs="*", help="handed on to the program as they are"
     )
     locks.add_to(commands)
+    memory.add_to(commands)
     return parser

@@ -7,6 +7,7 @@ Nothing here stops what it looks at, or writes to it.
 ``census``          what stands in it, record by record: processes, things, who holds, who waits
 ``standing``        who holds a thing in fact, by the thing's own word and its holders' records
 ``deadlocks``       who waits for each other in a circle: a pure function of the above
+``memory``          who has how much of the family's memory, and for what
 ``progress``        how far a call has come: read and shown by one thread while it runs
 ``progress_meter``  what was counted becomes a rate and the time that is left (pure)
 ``progress_line``   one line of text about that (pure)

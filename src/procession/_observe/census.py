@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from procession import _core
@@ -14,7 +14,14 @@ _KINDS = ("", "Lock", "Semaphore", "Event", "Condition", "Barrier", "Queue", "Me
 _PURPOSES = ("", "get", "put", "join")
 
 # Flags of a thing's record (census.h).
-_SIGNALS, _CLOSED, _BROKEN, _RECURSIVE = 1, 2, 4, 8
+_SIGNALS, _CLOSED, _BROKEN, _RECURSIVE, _FROZEN = 1, 2, 4, 8, 16
+
+# What memory is for, by its number in the core (layout.h).
+_PURPOSES_OF_MEMORY = ("values", "arguments", "results")
+
+# A block that is on its way to its owner (layout.h); and whose owner's token names a thing.
+_TRANSIT = 3
+_THINGS_SLOT = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,8 @@ class Thing:
         closed: a queue: shut down.
         broken: a barrier: broken.
         recursive: a lock: an RLock.
+        frozen: memory: nobody writes it any more.
+        purpose: memory: "arguments", "results", "values"; empty if that is not known.
     """
 
     serial: int
@@ -58,6 +67,8 @@ class Thing:
     closed: bool = False
     broken: bool = False
     recursive: bool = False
+    frozen: bool = False
+    purpose: str = ""
 
     def __str__(self) -> str:
         kind = "RLock" if self.recursive else self.kind or "object"
@@ -126,14 +137,39 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """A run of pages that somebody has.
+
+    Attributes:
+        owner: the token of the process that has it; 0: it belongs to a thing.
+        thing: that thing's serial number, or 0.
+        capacity: bytes of pages.
+        travels: it is on its way to `owner`.
+    """
+
+    owner: int
+    thing: int
+    capacity: int
+    travels: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Census:
-    """One look. `now` is its time, in nanoseconds of the monotonic clock."""
+    """One look. `now` is its time, in nanoseconds of the monotonic clock.
+
+    `budget`: bytes of pages that blocks may have, 0: no bound. `paged`: that they have.
+    `warm_free`: of those, what nobody has.
+    """
 
     now: int
     processes: tuple[Process, ...] = ()
     things: tuple[Thing, ...] = ()
     holds: tuple[Hold, ...] = ()
     waits: tuple[Wait, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    budget: int = 0
+    paged: int = 0
+    warm_free: int = 0
 
 
 def look(arena: int) -> Census:
@@ -142,6 +178,7 @@ def look(arena: int) -> Census:
     Raises RuntimeError if it is no such memory, or that of another version.
     """
     now, processes, objects, holds, spots = _core.census(arena)
+    budget, paged, warm_free, blocks = _core.blocks(arena)
     things = tuple(sorted((_thing(*it) for it in objects), key=lambda thing: thing.serial))
     kinds = {thing.serial: thing.kind for thing in things}
     return Census(
@@ -150,6 +187,10 @@ def look(arena: int) -> Census:
         things,
         tuple(Hold(*hold) for hold in holds),
         tuple(_wait(kinds, *spot) for spot in spots),
+        tuple(_blocks(blocks)),
+        budget,
+        paged,
+        warm_free,
     )
 
 
@@ -167,7 +208,26 @@ def _thing(
         closed=bool(flags & _CLOSED),
         broken=bool(flags & _BROKEN),
         recursive=bool(flags & _RECURSIVE),
+        frozen=bool(flags & _FROZEN),
+        purpose=_purpose(kind, initial),
     )
+
+
+def _purpose(kind: int, number: int) -> str:
+    is_known = kind == _KINDS.index("Memory") and number < len(_PURPOSES_OF_MEMORY)
+    return _PURPOSES_OF_MEMORY[number] if is_known else ""
+
+
+def _blocks(
+    found: Iterable[tuple[int, int, int, int, bool, int, int]],
+) -> Iterator[Block]:
+    for _, capacity, _, state, _, owner, _ in found:
+        if not owner:
+            continue
+        if owner & _THINGS_SLOT == _THINGS_SLOT:
+            yield Block(0, owner >> 16, capacity)
+        else:
+            yield Block(owner, 0, capacity, travels=state == _TRANSIT)
 
 
 def _wait(

@@ -46,6 +46,24 @@ def open_family(pid: int) -> int:
         return os.dup([*arenas, *joined][-1])
 
 
+def open_all() -> list[tuple[list[int], int]]:
+    """All families that this user may look at: the pids of each one's processes, and a descriptor.
+
+    This process counts for none: it has them all open. The caller closes the descriptors.
+    """
+    found: dict[tuple[int, int], tuple[list[int], int]] = {}
+    pids_seen = {int(name) for name in os.listdir("/proc") if name.isdecimal()} - {os.getpid()}
+    for pid in sorted(pids_seen):
+        with contextlib.suppress(CanNotLook):
+            arena = open_family(pid)
+            about = os.fstat(arena)
+            pids, kept = found.setdefault((about.st_dev, about.st_ino), ([], arena))
+            pids.append(pid)
+            if kept != arena:
+                os.close(arena)
+    return [*found.values()]
+
+
 def count_threads(pid: int) -> int | None:
     """How many threads a process has, those of libraries included; None if it can not be seen."""
     try:
