@@ -19,7 +19,6 @@ from time import perf_counter
 from benchmarks.contract import Case, NotOffered, Order, Outcome, Rival, Status
 from benchmarks.suite import load_suite
 
-FIRST_PILOT = 20
 WARM_UP_SHARE = 0.1
 """Share of the budget for repeating the first pilot, lest late workers pass for slow ones."""
 PILOT_SHARE = 0.05
@@ -78,7 +77,7 @@ def fixed_loop() -> float:
 
 def affordable(case: Case, rival: Rival, n: int, budget: float) -> int:
     """Warm the rival up, then grow pilots: how many items, at most `n`, fit into the budget?"""
-    size = min(n, FIRST_PILOT)
+    size = min(n, case.pilot)
     warm = perf_counter() + budget * WARM_UP_SHARE
     while True:
         case.run(rival, size)

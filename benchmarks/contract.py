@@ -90,6 +90,8 @@ class Unit:
 
 
 MICROSECONDS = Unit("µs per item", 1e6)
+TIMES = Unit("×")
+"""Of a figure that is a ratio."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,14 @@ class Case:
         run: does `n` items with a rival of its suite, checks the results, and returns the cell's
             figure in seconds per item.
         unit: what it is shown in.
+        pilot: how many items are enough to begin with, to see how fast a rival is.
     """
 
     title: str
     n: int
     run: Callable[[Any, int], float]
     unit: Unit = MICROSECONDS
+    pilot: int = 20
 
 
 class Status(StrEnum):

@@ -61,6 +61,11 @@ class Verdict:
     budget: Budget | Ceiling
     measured: float | None
 
+    @property
+    def figure(self) -> float | None:
+        """What was measured, in the budget's unit."""
+        return None if self.measured is None else self.budget.unit.of(self.measured)
+
     def __str__(self) -> str:
         if self.measured is None:
             return "not measured"

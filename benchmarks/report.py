@@ -90,7 +90,7 @@ class Report:
                     verdict.budget.whose,
                     verdict.budget.against,
                     verdict.budget.wanted,
-                    "–" if verdict.measured is None else f"{digits(verdict.measured)} ×",
+                    measured(verdict),
                     str(verdict),
                 ]
                 for verdict in self.verdicts
@@ -155,6 +155,12 @@ def _columns(row: Row, unit: Unit) -> list[str]:
         str(row.rounds),
         "; ".join(row.remarks).replace("|", "/"),
     ]
+
+
+def measured(verdict: Verdict) -> str:
+    """What was measured for a budget."""
+    figure = verdict.figure
+    return "–" if figure is None else f"{digits(figure)} {verdict.budget.unit.name}"
 
 
 def table(heads: list[str], aligned: str, lines: Iterable[list[str]]) -> Iterator[str]:

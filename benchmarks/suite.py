@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
 
-from benchmarks.contract import Case, Rival
+from benchmarks.contract import TIMES, Case, Rival, Unit
 
 OURSELVES = "procession"
 """What all others are compared with."""
@@ -32,6 +32,11 @@ class Budget:
         return self.rival
 
     @property
+    def unit(self) -> Unit:
+        """What the measured one is shown in."""
+        return TIMES
+
+    @property
     def wanted(self) -> str:
         """For the report."""
         return f"≥ {self.times:g} ×"
@@ -43,25 +48,28 @@ class Budget:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The most that our own figure may be in a case whose figures are ratios themselves.
+    """The most that our own figure may be: in a case whose figures are ratios themselves, or of
+    a time.
 
     Attributes:
-        against: what the case's figures are ratios to.
+        against: what the case's figures are ratios to; of a time, the clock.
+        most: in `unit`.
     """
 
     case: str
     against: str
     most: float
     whose: str = OURSELVES
+    unit: Unit = TIMES
 
     @property
     def wanted(self) -> str:
         """For the report."""
-        return f"≤ {self.most:g} ×"
+        return f"≤ {self.most:g} {self.unit.name}"
 
     def holds(self, figure: float) -> bool:
         """Whether the figure is low enough."""
-        return figure <= self.most
+        return self.unit.of(figure) <= self.most
 
 
 @dataclass(frozen=True)

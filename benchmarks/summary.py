@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.report import Report, digits, spread, table
+from benchmarks.report import Report, measured, spread, table
 
 
 def summary(report: Report) -> str:
@@ -46,7 +46,7 @@ def _lines(report: Report) -> Iterator[str]:
                 titles.get(verdict.budget.whose, verdict.budget.whose),
                 titles.get(verdict.budget.against, verdict.budget.against),
                 verdict.budget.wanted,
-                "–" if verdict.measured is None else f"{digits(verdict.measured)} ×",
+                measured(verdict),
                 str(verdict),
             ]
             for verdict in report.verdicts

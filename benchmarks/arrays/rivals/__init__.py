@@ -1,0 +1,1 @@
+"""One file per rival: a class `Rival` with the methods of ``benchmarks.arrays.carrier``."""
