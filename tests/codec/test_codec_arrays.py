@@ -180,11 +180,10 @@ def test_a_kind_that_is_made_otherwise_stays_in_the_pickle(road: Road) -> None:
     globals()["Odd"] = Odd
     Odd.__qualname__ = "Odd"
     records: Any = np.zeros(N, np.dtype((np.record, [("a", "f8")]))).view(np.recarray)
+    odd = np.dtype((Odd, [("a", "f8")]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # there is no other way to such a one
-        np.ndarray.dtype.__set__(  # type: ignore[attr-defined]
-            records, np.dtype((Odd, [("a", "f8")]))
-        )
+        np.ndarray.dtype.__set__(records, odd)  # type: ignore[attr-defined]
     assert road(records).dtype.type is Odd
     objects = np.array([None, [1]] * N, dtype=object)
     assert road(objects.view(np.matrix)).tolist() == [[*objects]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +27,9 @@ def available() -> int:
 pytestmark = [
     pytest.mark.chaos,
     pytest.mark.watchdog(600),
+    pytest.mark.skipif(
+        os.environ.get("PROCESSION_CHAOS", "short") != "long", reason="takes minutes: CHAOS=long"
+    ),
     pytest.mark.skipif(available() < NEEDED, reason="needs 16 GiB of memory that nobody uses"),
     pytest.mark.parametrize("size", SIZES.values(), ids=SIZES),
     pytest.mark.parametrize("kind", ["array", "bytes"]),
