@@ -210,6 +210,7 @@ def dumps_answer(value: object) -> bytes | tuple[bytes, list[memoryview]]:
         Exception: whatever plain pickle raised, when by value does not work either.
     """
     if len(reducers.table) == reducers.harmless or reducers.are_harmless():
+        # The hot path, as in dumps_task: what the two have in common would be a call more.
         try:
             made = _quick_dumps(value)
             if made is not None:
