@@ -117,6 +117,19 @@ for dumps in (lambda value: dumps_task(value, once=True), dumps_answer):
     assert made.stdout.split() == ["True", "True"]
 
 
+def test_the_first_one_behind_what_was_shared() -> None:
+    code = """
+import numpy, procession
+from procession import _core
+shared = procession.share(numpy.arange(60_000))
+array = numpy.arange(5)
+array.flags.writeable = False
+print(_core.quick_dumps((array,)))
+"""
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert made.stdout.strip() == "None"
+
+
 def test_one_that_is_sent_again_and_again(copied: list[int]) -> None:
     sent = protected(np.arange(LEAST_REPEATED // 8 + 1))
     for _ in range(5):
@@ -126,7 +139,8 @@ def test_one_that_is_sent_again_and_again(copied: list[int]) -> None:
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-def test_plain_pickle_in_one_piece(size: int) -> None:
+def test_plain_pickle_in_one_piece(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "reducers", objects.Reducers())  # nobody has registered anything
     for kind in ("numbers", "in columns", "strided", "dates", "records", "nothing"):
         sent = protected(KINDS[kind](size))
         pickled = objects.dumps(["text", sent])

@@ -159,17 +159,19 @@ def few_descriptors() -> Iterator[None]:
     """Room for five descriptors more."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, before[1]))
     filled: list[int] = []
-    with contextlib.suppress(OSError):
-        while True:
-            filled.append(os.dup(2))
-    for _ in range(5):
-        os.close(filled.pop())
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    for descriptor in filled:
-        os.close(descriptor)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 6, before[1]))
+        with contextlib.suppress(OSError):
+            while True:
+                filled.append(os.dup(2))
+        for _ in range(5):
+            os.close(filled.pop())
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for descriptor in filled:
+            os.close(descriptor)
 
 
 def test_too_few_descriptors_are_an_error_and_no_hang(

@@ -7,9 +7,8 @@ import pickle
 from collections.abc import Iterator
 from typing import Any
 
-from procession import queues
 from procession._core.binding import Queue
-from procession._transport.pickling import dumps
+from procession._transport.pickling import dumps, dumps_answer, loads_apart
 from tests.worker.apart import opened
 
 
@@ -53,12 +52,10 @@ def loads_parcel(payload: Any) -> Any:
 @contextlib.contextmanager
 def parcels(dumps: Any = dumps_parcel) -> Iterator[None]:
     """Meanwhile queues can carry parcels."""
-    before = getattr(queues, "loads_apart", None)
     Queue._pickle_with(dumps)
     Queue._unpickle_apart_with(loads_parcel)
     try:
         yield
     finally:
-        Queue._pickle_with(dumps)
-        if before is not None:
-            Queue._unpickle_apart_with(before)
+        Queue._pickle_with(dumps_answer)
+        Queue._unpickle_apart_with(loads_apart)

@@ -298,8 +298,9 @@ static PyObject *quick_dumps(PyObject *module, PyObject *value)
     if (weight == LARGE)
         Py_RETURN_NONE;
     uint64_t pins = pins_so_far_made();
+    /* Arrays first: which type theirs is must be known when the first one is met. */
     bool may_meet = weight != LIGHT &&
-                    (memory_froze || knows_arrays() || (heavy && PyDict_Size(heavy) > 0));
+                    (knows_arrays() || memory_froze || (heavy && PyDict_Size(heavy) > 0));
     PyObject *made = pickled(value, may_meet);
     if (made) {
         if (PyBytes_Size(made) < (Py_ssize_t)LEAST_APART || !has_large_part(made))

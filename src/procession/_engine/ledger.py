@@ -30,10 +30,10 @@ class Ledger:
 
     def latest(self) -> Record | None:
         """The record sent last of those that are open."""
-        try:
-            return next(reversed(self.open.values()), None)
-        except RuntimeError:  # another thread entered one meanwhile
-            return None
+        # Copied at one go. CPython's reversed() of a dict reads behind the end of its table if that
+        # was made anew, with as many entries, before its first step.
+        records = list(self.open.values())
+        return records[-1] if records else None
 
     def earliest(self) -> Record | None:
         """The record of those that are open that was sent first."""
