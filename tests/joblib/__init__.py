@@ -1,0 +1,1 @@
+"""The backend for joblib: results, errors, deaths, arrays, kept pools; scikit-learn above it."""
