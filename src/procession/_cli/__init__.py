@@ -1,18 +1,24 @@
-"""The command line: ``procession run``, ``locks`` and ``memory``, and what they need.
+"""The command line: ``procession run``, ``map``, ``compare`` and more, and what they need.
 
-==============  ==========================================================================
-``main``        the arguments, and what they ask for
-``run``         runs a script, a module or a text as ``__main__``, as the interpreter would
-``standin``     the import hook: our package wherever a program says ``multiprocessing``
-``ours``        what procession has
-``executors``   our executor where a program says ``ProcessPoolExecutor``
-``original``    the standard library's multiprocessing, kept under ``procession._stdlib``
-``agree``       makes that one and ours agree: on processes, start methods, what ends when
-``explain``     keeps account of what a program used, and whose it was
-``locks``       looks at the locks of a running program
-``holdings``    what that prints
-``memory``      looks at the shared memory of running programs
-==============  ==========================================================================
+=================  =======================================================================
+``main``           the arguments, and what they ask for
+``run``            runs a script, a module or a text as ``__main__``, as the interpreter would
+``standin``        the import hook: our package wherever a program says ``multiprocessing``
+``ours``           what procession has
+``executors``      our executor where a program says ``ProcessPoolExecutor``
+``original``       the standard library's multiprocessing, kept under ``procession._stdlib``
+``agree``          makes that one and ours agree: on processes, start methods, what ends when
+``explain``        keeps account of what a program used, and whose it was
+``map``            runs a function over many inputs
+``map_functions``  finds it, so that workers find it by the same name
+``map_inputs``     where the items come from
+``map_outputs``    where their results go
+``map_signals``    what ends it in order
+``locks``          looks at the locks of a running program
+``holdings``       what that prints
+``memory``         looks at the shared memory of running programs
+``compare``        measures serial, threads and processes
+=================  =======================================================================
 
 The way of a name that the program asks for::
 

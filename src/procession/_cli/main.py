@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
 
 import procession
 from procession._cli import explain, locks, memory, run, standin
@@ -31,6 +33,13 @@ examples:
   procession run --explain train.py
 """
 
+_WITH_POOLS = {
+    "map": "run a function over many inputs, in parallel; results as JSON lines",
+    "compare": "measure whether serial, threads or processes are fastest for a function",
+}
+"""Commands that are loaded when they are asked for: a program that is run under procession must
+find the standard library untouched, and what only looks at pools needs none."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit code.
@@ -39,11 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = [*(sys.argv[1:] if arguments is None else arguments)]
     ours, programs = _split(given)
-    asked = _parser().parse_args(ours)
+    loaded: ModuleType | None = None
+    if given[:1] and given[0] in _WITH_POOLS:
+        loaded = import_module(f"procession._cli.{given[0]}")
+    parser = _parser(loaded)
+    asked, left = parser.parse_known_args(ours)
+    if asked.command == "map" and loaded is not None:
+        left = loaded.take_inputs(asked, left)
+        asked.inputs += programs
+    if left:
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
     if asked.command == "locks":
         return locks.show(asked.pid, everything=asked.everything, as_json=asked.as_json)
     if asked.command == "memory":
         return memory.show(asked.pid, as_json=asked.as_json)
+    if loaded is not None:
+        done: int = loaded.run(asked)
+        return done
     account = None
     if asked.explain:
         account = explain.Account()
@@ -63,6 +84,9 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
     argparse cannot tell them apart: it would look for our options among the program's.
     """
+    if arguments[:1] == ["map"] and "--" in arguments:  # only inputs behind it
+        at = arguments.index("--")
+        return arguments[:at], arguments[at + 1 :]
     if arguments[:1] != ["run"]:
         return arguments, []
     for index, argument in enumerate(arguments[1:], 1):
@@ -73,7 +97,7 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     return arguments, []
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(loaded: ModuleType | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="procession", description=_DESCRIPTION)
     version = f"procession {procession.__version__}"
     parser.add_argument("--version", action="version", version=version)
@@ -105,6 +129,10 @@ def _parser() -> argparse.ArgumentParser:
     runner.add_argument(
         "arguments", metavar="ARGUMENT", nargs="*", help="handed on to the program as they are"
     )
+    for name, summary in _WITH_POOLS.items():
+        parser_of_it = commands.add_parser(name, help=summary)
+        if loaded is not None and loaded.__name__.endswith(f".{name}"):
+            loaded.describe(parser_of_it)
     locks.add_to(commands)
     memory.add_to(commands)
     return parser

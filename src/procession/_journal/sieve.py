@@ -1,0 +1,165 @@
+"""The input of a call, without the items that are recorded already."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any, NamedTuple
+
+from procession._engine.sources import PATIENCE, Input
+from procession._journal.file import CallLog
+
+MOST_ASIDE = 1024
+"""Recorded items that are ahead of what is consumed, at most. Only their numbers are kept."""
+
+
+class Entered(NamedTuple):
+    """What an item is sent as, and known by.
+
+    Attributes:
+        argument: what the function gets.
+        digest: of the item; empty where there is none.
+        shown: what is delivered with the outcome.
+    """
+
+    argument: Any
+    digest: bytes = b""
+    shown: Any = None
+
+
+class Place(NamedTuple):
+    """An item of the input.
+
+    Attributes:
+        position: its index in the input.
+        key: what it is known by in the journal.
+        shown: what is delivered with the outcome.
+        number: that of its record.
+    """
+
+    position: int
+    key: bytes
+    shown: Any
+    number: int | None
+
+
+class Sieve:
+    """An ``Input`` that gives what is to be run, and sets aside what is recorded.
+
+    Args:
+        items: all of the input.
+        log: the records; None: there are none.
+        enter: what an item is sent as. Runs code of the user's, by the thread that feeds.
+        most: items that are under way or not consumed, at most; None for no such limit.
+
+    Attributes:
+        taken: counts what is to be run.
+        places: of what is to be run and has no outcome, by the same count.
+        aside: of what is recorded and not consumed.
+        recorded: how many were.
+        is_unbounded: the pool is closing: all of it is to be entered.
+    """
+
+    is_fixed = False
+
+    def __init__(
+        self,
+        items: Input,
+        log: CallLog | None,
+        enter: Callable[[Any], Entered],
+        most: int | None = None,
+    ) -> None:
+        self.taken = 0
+        self.places: dict[int, Place] = {}
+        self.aside: deque[Place] = deque()
+        self.recorded = 0
+        self.is_unbounded = False
+        self._items = items
+        self._log = log
+        self._enter = enter
+        self._is_limited = most is not None
+        self._held: list[Any] = []
+        self._held_from = 0
+
+    @property
+    def total(self) -> int | None:
+        """How many items there are, if that is known."""
+        return self._items.total
+
+    @total.setter
+    def total(self, total: int | None) -> None:
+        self._items.total = total
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the input raised where it ended."""
+        return self._items.error
+
+    @error.setter
+    def error(self, error: BaseException | None) -> None:
+        self._items.error = error
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the input is one that does not wait, and has more to give than it had."""
+        return bool(getattr(self._items, "has_news", False))
+
+    def ahead(self, count: int) -> Sequence[Any]:
+        """The next items to be run; none at the end, or while too many are set aside."""
+        if self.taken > self._held_from:
+            left = self._held[self.taken - self._held_from :]
+            self._held_from, self._held = self.taken, left
+        until = monotonic() + PATIENCE
+        budget = count - len(self._held)
+        while len(self._held) < count and not self._items.is_exhausted:
+            room = count - len(self._held)
+            if not self.is_unbounded:
+                room = min(room, budget if self._is_limited else MOST_ASIDE - len(self.aside))
+            found = self._items.ahead(room) if room > 0 else ()
+            if not found:
+                break
+            if not all(map(self._take, list(found))):
+                break
+            budget -= len(found)
+            if self._held and monotonic() >= until:
+                break
+        return self._held if len(self._held) <= count else self._held[:count]
+
+    def _take(self, item: Any) -> bool:
+        """Take an item over from the input; False if that is its end."""
+        position = self._items.taken
+        local = self._held_from + len(self._held)
+        log = self._log
+        try:
+            argument, digest, shown = self._enter(item)
+            key = log.key(digest) if log is not None and digest else b""
+            number = log.find(position, key) if log is not None and key else None
+        except Exception as error:
+            self._items.end()
+            self._items.error = error
+            return False
+        place = Place(position, key, shown, number)
+        # No call from here on, so no interrupt: all of it or nothing.
+        if number is None:
+            self.places[local] = place
+            self._held += (argument,)
+        else:
+            self.aside += (place,)
+            self.recorded += 1
+        self._items.taken = position + 1
+        return True
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the input has ended and all that is to be run of it was taken."""
+        return self._items.is_exhausted and self.taken >= self._held_from + len(self._held)
+
+    def end(self) -> None:
+        """Give no more. Runs no code of the user's."""
+        self._items.end()
+        self._held_from, self._held = self.taken, []
+
+    def close(self) -> None:
+        """Let go of the input, which may run code of the user's."""
+        self._items.close()

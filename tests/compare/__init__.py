@@ -1,0 +1,1 @@
+"""Serial, threads or processes: what is measured, and what is concluded from it."""
