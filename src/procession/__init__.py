@@ -19,6 +19,7 @@ if sys.platform != "linux":
 
 if TYPE_CHECKING:
     from procession._codec.sharing import share as share
+    from procession._compare.comparing import compare as compare
     from procession._observe.memory import MemorySnapshot as MemorySnapshot
     from procession._observe.memory import memory as memory
     from procession._worker.state import worker_id as worker_id
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
     from procession.errors import BufferTooShort as BufferTooShort
     from procession.errors import ProcessError as ProcessError
     from procession.errors import TimeoutError as TimeoutError
+    from procession.errors.backend import EngineLost as EngineLost
+    from procession.errors.backend import NotSupported as NotSupported
+    from procession.errors.journal import JournalError as JournalError
     from procession.errors.memory import ArenaFull as ArenaFull
     from procession.errors.pool import InitializerFailed as InitializerFailed
     from procession.errors.pool import MaybeEncodingError as MaybeEncodingError
@@ -115,6 +119,11 @@ _HOMES = {
         "ProcessError",
         "TimeoutError",
     ),
+    "procession.errors.backend": (
+        "EngineLost",
+        "NotSupported",
+    ),
+    "procession.errors.journal": ("JournalError",),
     "procession.errors.memory": ("ArenaFull",),
     "procession.errors.pool": (
         "InitializerFailed",
@@ -125,6 +134,7 @@ _HOMES = {
         "WorkerDied",
     ),
     "procession._codec.sharing": ("share",),
+    "procession._compare.comparing": ("compare",),
     "procession._observe.memory": (
         "MemorySnapshot",
         "memory",
@@ -152,12 +162,14 @@ _BORROWED = {
 
 # Attributes of the standard library's package once somebody has loaded them, some from the start.
 _SUBMODULES = {
+    "backends",
     "connection",
     "context",
     "dummy",
     "errors",
     "futures",
     "heap",
+    "joblib",
     "managers",
     "pool",
     "process",
@@ -185,6 +197,17 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(owner, name)
     return value
+
+
+def _joblib_backend(**words: Any) -> Any:
+    return import_module("procession.joblib").ProcessionBackend(**words)
+
+
+# Who has joblib already can name our backend at once; what that is made of is loaded at its first
+# use. In the other order `import procession.joblib` is needed: nobody watches what is imported.
+if (_joblib := sys.modules.get("joblib")) and hasattr(_joblib, "register_parallel_backend"):
+    _joblib.register_parallel_backend("procession", _joblib_backend)
+del _joblib
 
 
 def __dir__() -> list[str]:

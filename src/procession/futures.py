@@ -20,11 +20,12 @@ import operator
 import os
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
+from procession._backends.opening import Choice, choose
 from procession._engine.checking import check_context, check_timeout, worker_count
 from procession._engine.engine import Engine
 from procession._engine.entries import FAILURE
@@ -32,6 +33,7 @@ from procession._engine.futures import Future
 from procession._engine.opening import agree_terms, split_words
 from procession._engine.options import Options
 from procession._engine.policy import PoolState
+from procession._journal.calls import stream_recorded
 from procession._launch.cpus import cpu_count
 from procession.pool_worker import launch_worker
 from procession.process import BaseProcess, active_children
@@ -49,10 +51,9 @@ _P = ParamSpec("_P")
 class _Workforce:
     """What an executor and the views on it share: an engine, from its first use on."""
 
-    def __init__(self, workers: int, terms: Terms) -> None:
-        self.workers = workers
+    def __init__(self, open_engine: Callable[[], Engine]) -> None:
         self.engine: Engine | None = None
-        self._terms = terms
+        self._open_engine = open_engine
         self._is_over = False
         self._lock = threading.RLock()
 
@@ -62,8 +63,7 @@ class _Workforce:
             if self._is_over:
                 raise RuntimeError(_OVER)
             if self.engine is None:
-                engine = Engine(self.workers)
-                engine.start(self._terms)
+                engine = self._open_engine()
                 _engines.add(engine)
                 self.engine = engine
             return self.engine
@@ -91,6 +91,12 @@ class _Workforce:
             engine.close()
 
 
+def _start(workers: int, terms: Terms) -> Engine:
+    engine = Engine(workers)
+    engine.start(terms)
+    return engine
+
+
 class Executor(concurrent.futures.Executor):
     """A pool of worker processes to which calls are submitted.
 
@@ -103,10 +109,14 @@ class Executor(concurrent.futures.Executor):
         initializer: called with `initargs` once in each worker, before its first task.
         max_tasks_per_child: after so many tasks (chunks count as one) a worker is replaced by a
             fresh one; None for never. Any start method will do.
+        backend, backend_options: where the calls run; see ``Pool``. Elsewhere `max_workers` is the
+            number of calls at the same time, at most.
         words: more about the workers (``env``, ``finalizer``, ``max_memory``, ``output``, ...; see
             ``Pool``), and defaults for all calls, by the names in ``Executor.options``.
 
     Raises:
+        NotSupported: something the backend can not do.
+        ModuleNotFoundError: the backend is not installed.
         ValueError: fewer than one worker or task, more than 4000 workers, or surroundings or
             options that can not be.
         TypeError: an initializer that can not be called, an unknown option, or a wrong type.
@@ -120,6 +130,8 @@ class Executor(concurrent.futures.Executor):
         initargs: Iterable[Any] = (),
         *,
         max_tasks_per_child: int | None = None,
+        backend: Any = None,
+        backend_options: Mapping[str, Any] | None = None,
         **words: Any,
     ) -> None:
         few = "max_workers must be greater than 0"
@@ -145,7 +157,16 @@ class Executor(concurrent.futures.Executor):
         # The standard library's names for these two are known to many.
         self._max_workers = workers
         self._mp_context = mp_context
-        self._workforce = _Workforce(workers, terms)
+        self._backend = choose(backend, backend_options)
+        if self._backend is None:
+            self._workforce = _Workforce(partial(_start, workers, terms))
+            return
+        asked = {"initializer": initializer, "max_tasks_per_child": max_tasks_per_child}
+        self._backend.check({**asked, **about_workers}, self._options)
+        most = None if max_workers is None else workers
+        self._workforce = _Workforce(partial(self._backend.open, most, initializer, terms.initargs))
+
+    _backend: Choice | None = None
 
     def options(self, **options: Any) -> Executor:
         """The same executor with other defaults for its calls: a view on the same workers.
@@ -157,9 +178,13 @@ class Executor(concurrent.futures.Executor):
         Raises:
             TypeError: there is no such option, or it has another type.
             ValueError: it can not have this value.
+            NotSupported: the executor's backend can not follow it.
         """
         view: Executor = object.__new__(type(self))
-        vars(view).update(vars(self), _options=self._options.changed(**options))
+        changed = self._options.changed(**options)
+        if self._backend is not None:
+            self._backend.check_options(changed)
+        vars(view).update(vars(self), _options=changed)
         return view
 
     # ---- work
@@ -181,6 +206,8 @@ class Executor(concurrent.futures.Executor):
         try:
             engine.submit(future, args, kwargs)
         except Exception as error:
+            if self._options.journal is not None:
+                raise
             # Workers that can not start may be known not to before the first call is sent.
             if not is_first or engine.state is not PoolState.BROKEN:
                 _check_running(engine, error)
@@ -236,8 +263,9 @@ class Executor(concurrent.futures.Executor):
             for items in iterables
         ]
         is_one = len(inputs) == 1
+        begin = engine.stream if options.journal is None else partial(stream_recorded, engine)
         try:
-            job = engine.stream(
+            job = begin(
                 fn,
                 inputs[0] if is_one else zip(*inputs, strict=False),
                 None if size == 1 else size,
@@ -246,7 +274,8 @@ class Executor(concurrent.futures.Executor):
         except Exception as error:
             _check_running(engine, error)
             raise
-        return _results(job, deadline, timeout)
+        results = _results(job, deadline, timeout)
+        return _Closing(job, results) if job.ends_when_dropped else results
 
     # ---- the end
 
@@ -308,6 +337,25 @@ def _results(
         pass
     finally:
         job.close()
+
+
+class _Closing(Iterator[Any]):
+    """Results of a job that ends with them, even if none was asked for: a generator would not."""
+
+    def __init__(self, job: StreamJob, results: Generator[Any, None, None]) -> None:
+        self._job = job
+        self._results = results
+
+    def __next__(self) -> Any:
+        return next(self._results)
+
+    def close(self) -> None:
+        """Want no more results."""
+        self._job.close()
+
+    def __del__(self) -> None:
+        if self._job.engine.pid == os.getpid():
+            self._job.drop()
 
 
 def _next_value(job: StreamJob, deadline: float | None, timeout: float | None) -> Any:

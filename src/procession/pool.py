@@ -11,8 +11,11 @@ import operator
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeGuard, Unpack
 
+from procession._backends.opening import Choice, choose
+from procession._engine import asynchronous
 from procession._engine.checking import check_context, worker_count
 from procession._engine.engine import Engine
 from procession._engine.opening import agree_terms, split_words
@@ -27,6 +30,7 @@ from procession._engine.results import (
 )
 from procession._engine.sources import Pulled, Sliced
 from procession._engine.streams import StreamJob
+from procession._journal.calls import map_recorded, stream_recorded
 from procession._launch import preparation
 from procession._launch.cpus import cpu_count
 from procession._launch.surroundings import whole
@@ -70,8 +74,14 @@ class Pool:
             - ``logs``: the level from which on log records of the workers reach the loggers here.
 
             And defaults for all calls, by the names in ``Pool.options``.
+        backend: where the tasks run: "processes" (None), "threads", "ray", "dask", a
+            ``concurrent.futures.Executor``, or what a function of ``procession.backends`` made.
+            Elsewhere `processes` is the number of tasks at the same time, at most.
+        backend_options: keywords for the backend.
 
     Raises:
+        NotSupported: something the backend can not do.
+        ModuleNotFoundError: the backend is not installed.
         ValueError: fewer than one process or task, more than 4000 processes, or surroundings that
             can not be.
         TypeError: an initializer that can not be called, or a wrong type.
@@ -81,6 +91,8 @@ class Pool:
 
     _whole: Pool | None = None  # of which this is a view
     _options: Options = PLAIN
+    _backend: Choice | None = None
+    _engine: Engine
 
     def __init__(
         self,
@@ -89,6 +101,9 @@ class Pool:
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
         context: Any = None,
+        *,
+        backend: Any = None,
+        backend_options: Mapping[str, Any] | None = None,
         **words: Any,
     ) -> None:
         few = "Number of processes must be at least 1"
@@ -103,6 +118,13 @@ class Pool:
             launch_worker, context, initializer, initargs, maxtasksperchild, **about_workers
         )
         self._ctx = context
+        self._backend = choose(backend, backend_options)
+        if self._backend is not None:
+            asked = {"initializer": initializer, "maxtasksperchild": maxtasksperchild}
+            self._backend.check({**asked, **about_workers}, self._options)
+            most = None if processes is None else workers
+            self._engine = self._backend.open(most, initializer, terms.initargs)
+            return
         self._engine = Engine(workers)
         self._engine.start(terms)
 
@@ -136,6 +158,18 @@ class Pool:
         result = AsyncResult(self, func, callback, error_callback)
         self._engine.submit(result, tuple(args), dict(kwds))
         return result
+
+    async def run(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """``func(*args, **kwargs)`` in a worker, for ``await``.
+
+        Cancelled, it is taken back; if it runs, its process is killed, and replaced.
+
+        Raises:
+            ValueError: the pool is closed.
+            WorkerDied: the task's worker ended before it answered.
+            PoolTerminated: the pool was terminated first.
+        """
+        return await asynchronous.run(self._engine, self._options, func, args, kwargs)
 
     # ---- many items, one call
 
@@ -190,6 +224,8 @@ class Pool:
         engine = self._engine
         self._check_running()
         size = _chunk_size(chunksize)
+        if options.journal is not None:
+            return map_recorded(engine, func, iterable, size, options)
         source = Sliced(iterable) if _is_sliced(iterable) else Pulled(iterable)
         job = engine.map(func, source, size, options, attended=True)
         try:
@@ -217,6 +253,8 @@ class Pool:
     ) -> MapResult:
         self._check_running()
         _require_callable(callback, error_callback)
+        if options.journal is not None:
+            raise ValueError("map_async has no journal: use map, or imap, which do not wait either")
         size = _chunk_size(chunksize)
         if not _is_sliced(iterable) or isinstance(iterable, list):
             iterable = list(iterable)  # the caller may change his while we are at it
@@ -230,7 +268,10 @@ class Pool:
     def imap(
         self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1
     ) -> IMapIterator:
-        """The results one by one, in order. The input is pulled as they are consumed."""
+        """The results one by one, in order. The input is pulled as they are consumed.
+
+        For ``for``, and for ``async for``, which does not hold up the event loop.
+        """
         return IMapIterator(self, self._stream(func, iterable, chunksize, self._options))
 
     def imap_unordered(
@@ -261,8 +302,15 @@ class Pool:
         options: Options,
     ) -> StreamJob:
         self._check_running()
-        size = _chunk_size(operator.index(chunksize))
-        return self._engine.stream(func, iterable, None if size == 1 else size, options)
+        given = _chunk_size(operator.index(chunksize))
+        size = None if given == 1 else given
+        begin: asynchronous.Begin = self._engine.stream
+        if options.journal is not None:
+            begin = partial(stream_recorded, self._engine)
+        if _is_sliced(iterable) or asynchronous.running_loop() is None:
+            return begin(func, iterable, size, options)
+        _require_iterable(iterable)
+        return asynchronous.stream(begin, func, iterable, size, options)
 
     def _starred(self) -> Options:
         return self._options.changed(star=True)
@@ -277,9 +325,13 @@ class Pool:
         Raises:
             TypeError: there is no such option.
             ValueError: an option can not have that value.
+            NotSupported: the pool's backend can not follow it.
         """
         view = object.__new__(type(self))
-        vars(view).update(vars(self), _options=self._options.changed(**changes), _whole=self)
+        options = self._options.changed(**changes)
+        if self._backend is not None:
+            self._backend.check_options(options)
+        vars(view).update(vars(self), _options=options, _whole=self)
         return view
 
     def resize(self, processes: int) -> None:
@@ -287,6 +339,7 @@ class Pool:
 
         Raises:
             ValueError: fewer than one, or more than a pool can have; or the pool is not running.
+            NotSupported: the workers are not the pool's own.
             TypeError: it is no whole number.
         """
         self._check_running()
@@ -373,6 +426,14 @@ def _require_callable(*callbacks: object) -> None:
     for callback in callbacks:
         if callback is not None and not callable(callback):
             raise TypeError(f"a callback must be callable, not {callback!r}")
+
+
+def _require_iterable(iterable: object) -> None:
+    if hasattr(iterable, "__aiter__") and not hasattr(iterable, "__iter__"):
+        raise TypeError(
+            f"{iterable!r} can only be iterated over by async for: gather its items first, or use "
+            "await pool.run(...) for each"
+        )
 
 
 def _chunk_size(chunksize: int | None) -> int | None:

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,9 @@ PATIENCE = 50.0
 
 RUN_ELSEWHERE = {"make demo", "make test", "make bench", "make check", "git clone"}
 """Commands that are not run here: they are run by .ci/run, or need a network."""
+
+BESIDE_OTHERS = {"joblib.md"}
+"""Pages whose programs need what is in the environment of `make test-scale` alone."""
 
 PROGRAMS = [program for page in pages() for program in programs(page)]
 COMMANDS = [command for page in pages() for command in commands(page)]
@@ -52,7 +56,14 @@ def _check(place: str, expected: str, got: str, code: int) -> None:
     assert code == 0 or "Traceback" in expected, f"{place}: exit code {code}"
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.fence.place)
+def _where_it_can_run(program: Program) -> Any:
+    is_beside = program.fence.page.name in BESIDE_OTHERS
+    return pytest.param(program, marks=[pytest.mark.scale] if is_beside else [])
+
+
+@pytest.mark.parametrize(
+    "program", [*map(_where_it_can_run, PROGRAMS)], ids=lambda program: program.fence.place
+)
 def test_a_program_prints_what_its_page_says(program: Program, tmp_path: Path) -> None:
     code, got = _run([sys.executable, program.name], program.fence.page, tmp_path)
     expected = program.output

@@ -56,6 +56,7 @@ SAMPLES: dict[str, Exception] = {
     "RemoteError": procession.RemoteError("ValueError", "no", [], ""),
     "MaybeEncodingError": procession.MaybeEncodingError("no", "1"),
     "ArenaFull": procession.ArenaFull(3, 2, 1, 0),
+    "JournalError": procession.JournalError("run.sqlite", "no"),
 }
 
 _ENTRY = re.compile(r"^(?:### |- )`(\w+)(\([^`]*\))?`")
@@ -188,6 +189,7 @@ def test_a_context_has_all_functions() -> None:
     context = procession.get_context("fork")
     functions = {name for name, entry in ENTRIES.items() if entry.signature is not None} - {
         *ELSEWHERE,
+        "compare",
         "memory",
         "share",
         "worker_id",
@@ -215,7 +217,8 @@ def test_every_word_about_workers_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["run", "--help"], ["locks", "--help"], ["memory", "--help"]]
+    "words",
+    [["--help"], ["run", "--help"], ["map", "--help"], ["locks", "--help"], ["memory", "--help"]],
 )
 def test_every_option_is_there(words: list[str]) -> None:
     command = [sys.executable, "-m", "procession", *words]

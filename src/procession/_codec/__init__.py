@@ -9,5 +9,6 @@
 ``sharing``     share(): buffers that are sent by reference from then on
 ``functions``   functions: sent once, then named by number
 ``captured``    what functions drag along, and whether it is a state of their own
+``given``       what does not travel: objects handed over to threads
 ``exceptions``  errors: as themselves with the remote traceback, else as a RemoteError
 """

@@ -30,6 +30,7 @@ from procession._codec.apart import (
     opened,
     take_apart,
 )
+from procession._codec.given import Given
 from procession._codec.objects import PROTOCOL, REFUSALS, loads, reducers
 
 _quick_dumps = _core.quick_dumps
@@ -229,8 +230,11 @@ def dumps_answer(value: object) -> bytes | tuple[bytes, list[memoryview]]:
     return pickle.dumps((taken.layout(pinned=True), taken.inner), PROTOCOL), fresh
 
 
-def loads_apart(payload: _core.Memory | bytearray) -> Any:
-    """A result that came with its buffers, in one piece. Runs code of the user's."""
+def loads_apart(payload: _core.Memory | bytearray | Given) -> Any:
+    """A result that came with its buffers, in one piece, or did not travel. Runs code of the
+    user's."""
+    if isinstance(payload, Given):
+        return payload.value
     return loads_beside(*body_and_rest(payload))
 
 

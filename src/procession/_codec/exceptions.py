@@ -59,6 +59,16 @@ def encode_exception(error: BaseException, *, skip_frames: int = 0) -> bytes:
     return pickle.dumps((pickled, name, message, notes, text), PROTOCOL)
 
 
+def encode_raised(error: BaseException, own: Mapping[str, Any]) -> bytes:
+    """What a call raised, without the lines of the module that called, whose globals are `own`."""
+    ours = 0
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals is own:
+        ours += 1
+        trace = trace.tb_next
+    return encode_exception(error, skip_frames=ours)
+
+
 def _cut(text: str) -> str:
     """A text that somebody is to read; that of an array of a gigabyte nobody does."""
     left = len(text) - MOST_TEXT

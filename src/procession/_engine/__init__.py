@@ -26,6 +26,7 @@ A task, from its submission to its outcome:
 ``entries``     records: what is sent to the workers and has no answer yet; one task, its outcome
 ``results``     what a pool's calls return
 ``futures``     one task, for ``concurrent.futures`` and asyncio
+``asynchronous``  what coroutines await: one task, or a stream's results one by one
 ``preparing``   what a task's options ask for before it is sent
 ``ledger``      numbers, and the records that have no outcome yet
 ``packing``     arguments as payloads, with their large buffers beside them; waits for room there

@@ -32,20 +32,42 @@ def bytes_a_piece(workers: int) -> int:
     return max(LEAST_BYTES, BYTES // (workers * PIECES_A_WORKER))
 
 
+class Pace:
+    """What an engine's journeys cost decides how much travels together.
+
+    Attributes:
+        map_ns, stream_ns: nanoseconds of a worker's time that a piece shall take.
+        journey_ns: the same for what is not worth a piece of its own; 0 if everything is.
+        reach: how many times as many tiny items of an imap may be ahead as on workers nearby.
+        times_records: whether time limits are those of whole records: then each item that has one
+            travels by itself.
+    """
+
+    map_ns = MAP_NS
+    stream_ns = STREAM_NS
+    journey_ns = 0
+    reach = 1
+    times_records = False
+
+
 class ChunkSizer:
     """Sizes for the pieces of one call.
 
     Args:
         fixed: the caller's chunk size; None to adapt.
         target: nanoseconds that an adapted piece shall take.
+        journey: nanoseconds that are not worth a piece: the first ones grow to it at once, and
+            the last ones do not shrink below it.
     """
 
-    __slots__ = ("_fixed", "_size", "_target", "bytes_an_item", "ns_an_item")
+    __slots__ = ("_fixed", "_journey", "_size", "_target", "_told", "bytes_an_item", "ns_an_item")
 
-    def __init__(self, fixed: int | None, target: int) -> None:
+    def __init__(self, fixed: int | None, target: int, journey: int = 0) -> None:
         self._fixed = fixed
         self._target = target
+        self._journey = journey
         self._size = 1
+        self._told = 0  # items of the largest piece that was measured
         self.ns_an_item = 0.0
         self.bytes_an_item = 0.0
 
@@ -54,9 +76,17 @@ class ChunkSizer:
         pace = max(nanoseconds, 1) / items
         # The larger piece tells more; a slow one counts at once, a fast one by and by.
         known = self.ns_an_item
+        if self._journey and items >= LARGEST_GROWTH * self._told:
+            known = 0.0  # what was known is next to nothing
+        self._told = max(self._told, items)
         self.ns_an_item = pace if not known or pace > known else (known + 3 * pace) / 4
         wanted = int(self._target / self.ns_an_item)
-        self._size = max(1, min(wanted, max(items, self._size // 2) * LARGEST_GROWTH, LARGEST))
+        growth = max(max(items, self._size // 2) * LARGEST_GROWTH, self._least())
+        self._size = max(1, min(wanted, growth, LARGEST))
+
+    def _least(self) -> int:
+        """Items that are worth a journey, as far as that is known."""
+        return int(self._journey / self.ns_an_item) if self.ns_an_item else 0
 
     def packed(self, items: int, size: int) -> None:
         """``items`` were pickled, and take ``size`` bytes."""
@@ -80,7 +110,7 @@ class ChunkSizer:
             return self._fixed if left is None else min(self._fixed, left)
         size = min(self._size, room)
         if left is not None:
-            size = min(size, left // (workers * SHARES))
+            size = min(size, max(left // (workers * SHARES), min(left, self._least())))
         if self.bytes_an_item:
             size = min(size, int(bytes_a_piece(workers) / self.bytes_an_item))
         return max(1, size)

@@ -6,6 +6,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from procession._codec.exceptions import decode_exception
 from procession._engine.policy import PoolState
+from procession.errors.backend import EngineLost
 from procession.errors.pool import InitializerFailed, PoolTerminated, WorkerDied
 
 Cause = BaseException | bytes | None
@@ -23,6 +24,10 @@ def end_error(state: PoolState, cause: Cause) -> Exception:
         )
         broken.__cause__ = cause
         return broken
+    if isinstance(cause, EngineLost):
+        lost = EngineLost(*cause.args)
+        lost.__cause__ = cause.__cause__
+        return lost
     error = InitializerFailed(
         "the pool can not start its workers: the initializer raised, or they end before they "
         "are ready"

@@ -15,6 +15,7 @@ from procession._codec import messages, repeats
 from procession._codec.functions import CARRIED, Sent
 from procession._core import Channel
 from procession._engine.attendant import FULL_RING_STEP, STEP, Attendant
+from procession._engine.chunking import Pace
 from procession._engine.copies import disable_copies, refuse_copy
 from procession._engine.crew import Crew, seats_for
 from procession._engine.ending import Cause, completed, end_error
@@ -33,7 +34,7 @@ from procession._engine.sending import Sender
 from procession._engine.settling import Settler
 from procession._engine.sharing import Sharing
 from procession._engine.sources import Pulled, Source
-from procession._engine.streams import StreamJob
+from procession._engine.streams import StreamJob, begin
 from procession._engine.supervisor import Supervisor
 from procession._launch import cpus, exits, streams
 from procession._worker.diary import Diary
@@ -44,12 +45,11 @@ RING_BYTES = 1 << 20
 _RUNNING: PoolState = PoolState.RUNNING  # to look a member up in its class costs a tenth of a task
 EXIT_PRIORITY = 15  # pools end before other exit functions, as in the standard library
 
-
 Seat = tuple[int, int, int, int, int, int, int]
 """Seat, task, items begun, end, items done, nanoseconds of the claim and of the item's begin."""
 
 
-class Engine:
+class Engine(Pace):
     """A channel, the workers behind it (from start() on), and the ledger of what they owe."""
 
     channel: Channel
@@ -182,7 +182,7 @@ class Engine:
         if self.is_shrunk:
             self.supervisor.work_came()
         if self.state is not _RUNNING:
-            self._look_after_latecomers()
+            self.look_after_latecomers()
 
     def _publish(self, function: Callable[..., Any]) -> Sent | None:
         try:
@@ -213,7 +213,7 @@ class Engine:
                 self.with_callbacks.add(job)
             self.feeder.jobs[job] = None
             try:
-                self._job_begins(options)
+                self.job_begins(options)
                 self.feeder.feed_jobs()
             except BaseException:
                 job.cancel()
@@ -221,34 +221,25 @@ class Engine:
             if not attended and (job.has_callback or not job.all_sent):
                 self.attendant.call()
             if not self.is_running():
-                self._look_after_latecomers()
+                self.look_after_latecomers()
         return job
 
     def stream(
         self,
         function: Callable[..., Any],
-        items: Iterable[Any],
+        items: Iterable[Any] | Pulled,
         chunk_size: int | None,
         options: Options,
     ) -> StreamJob:
         """Begin an imap call; see ``StreamJob``."""
         if self.state is not _RUNNING:
             self.refuse()
-        source = Pulled(items, whole=chunk_size is not None)
+        source = Pulled.of(items, whole=chunk_size is not None)
         job = StreamJob(self, function, source, chunk_size, options)
-        job.show()
-        self.streams.add(job)
-        try:
-            self._job_begins(options)
-            job.feed()
-        except BaseException:
-            job.close()
-            raise
-        if not self.is_running():
-            self._look_after_latecomers()
+        begin(job)
         return job
 
-    def _job_begins(self, options: Options) -> None:
+    def job_begins(self, options: Options) -> None:
         """A call is in our books now; who looks there before goes to rest, and has to be told."""
         if options.timeout is not None:
             self.supervisor.watch(options.timeout)
@@ -377,7 +368,7 @@ class Engine:
             if self.state is not PoolState.RUNNING:
                 return
             self.state = PoolState.CLOSING
-        self._look_after_latecomers()
+        self.look_after_latecomers()
 
     def terminate(self, *, wait: bool = True, at_once: bool = False) -> None:
         """End the workers now; what has no answer fails with ``PoolTerminated``.
@@ -414,7 +405,7 @@ class Engine:
 
     _broken_by: Cause = None
 
-    def _look_after_latecomers(self) -> None:
+    def look_after_latecomers(self) -> None:
         """Something was submitted about when the state changed: nobody else may look after it."""
         with self.lock:
             if self.state is PoolState.CLOSING and not self._finished:

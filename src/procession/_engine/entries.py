@@ -11,6 +11,7 @@ from procession._codec import messages
 from procession._codec.buffers import loads_apart, size_of
 from procession._codec.exceptions import decode_exception
 from procession._codec.functions import Sent
+from procession._codec.given import Given
 from procession._codec.objects import loads, short_repr
 from procession._engine.ending import completed
 from procession._engine.options import PLAIN, Options
@@ -88,7 +89,7 @@ def raised(
     timeout: float | None,
 ) -> BaseException:
     """What a task raised; a ``TaskTimeout`` is told where it was raised."""
-    error = decode_exception(payload)
+    error = payload.value if type(payload) is Given else decode_exception(payload)
     if type(error) is TaskTimeout:
         error.locate(timeout, *describe(item))
     return error
@@ -104,7 +105,9 @@ def death_error(death: Death, task: str, item: int | None) -> Exception:
     """What a death is reported as."""
     ended = death.ended
     if death.timeout is not None:
-        return TaskTimeout(death.timeout, pid=ended.pid, task=task, item=item, output=ended.output)
+        late = TaskTimeout(death.timeout, pid=ended.pid, task=task, item=item, output=ended.output)
+        late.runs_on = ended.runs_on
+        return late
     error = WorkerDied(
         ended.pid,
         ended.exitcode,
@@ -115,6 +118,7 @@ def death_error(death: Death, task: str, item: int | None) -> Exception:
         stack=ended.stack,
         attempts=death.runs,
         quarantined=death.quarantined,
+        node=ended.node,
     )
     error.broke_pool = death.breaks
     return error

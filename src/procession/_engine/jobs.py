@@ -14,6 +14,7 @@ from procession import _core
 from procession._codec import messages
 from procession._codec.buffers import TooLarge, size_of
 from procession._codec.functions import Sent
+from procession._codec.given import GivenOutcomes
 from procession._codec.objects import loads
 from procession._engine.chunking import ChunkSizer, bytes_a_piece
 from procession._engine.entries import (
@@ -114,6 +115,12 @@ class Batch:
             _, error = decode(kind, payload, self.describe)
             return [None] * self.count, dict.fromkeys(range(self.count), error)
         failures: list[tuple[int, Any]] = []
+        if type(payload) is GivenOutcomes:
+            return payload.values, {
+                place: error
+                for place, error in payload.failures.items()
+                if place not in self.skipped
+            }
         if type(payload) is not bytes:  # one value, whose buffers came apart
             success, value = decode(messages.VALUE, payload, self.describe)
             return [value], {} if success else {0: value}
@@ -162,7 +169,8 @@ class Job:
         self.settled = self.failed = self.retried = 0
         self.bar: Progress | None = None
         self._source = source
-        self._sizer = ChunkSizer(None if chunk_size is None else min(chunk_size, LARGEST), target)
+        fixed = None if chunk_size is None else min(chunk_size, LARGEST)
+        self._sizer = ChunkSizer(fixed, target, engine.journey_ns)
         self.is_closed = False  # nobody wants the outcomes any more
         self._made: Piece | None = None  # cut and pickled, not sent yet
         self._on_the_way: set[Piece] = set()
@@ -286,6 +294,8 @@ class Job:
         return self.engine.packer.is_worth_waiting(shortage, full)
 
     def _next_size(self, room: int) -> int:
+        if self.engine.times_records and self.options.timeout is not None:
+            return 1  # its time counts from its start
         source = self._source
         left = None if source.total is None else max(1, source.total - source.taken)
         size = self._sizer.next(left, self.engine.workers, room)
@@ -340,6 +350,8 @@ class Job:
         kind, payload, _ = answer
         if kind not in _OUTCOMES:
             return list(range(count))
+        if type(payload) is GivenOutcomes:
+            return sorted(payload.failures)
         if type(payload) is not bytes or not (self.options.retries or self.options.progress):
             return []
         failures: list[tuple[int, Any]] = []
@@ -406,6 +418,11 @@ class Job:
 
     def forget(self) -> None:
         """Nobody wants the rest: what is not begun is not run, and nothing more is sent."""
+        self.withdraw()
+        self.let_go()
+
+    def withdraw(self) -> None:
+        """The first half of ``forget``: runs no code of the user's."""
         engine = self.engine
         with engine.lock:
             self.is_closed = True
@@ -415,6 +432,9 @@ class Job:
             self._made = None
             self._source.end()
             engine.settler.withdraw(list(self._on_the_way))
+
+    def let_go(self) -> None:
+        """The second half of ``forget``: closes the input."""
         try:
             self._source.close()
         finally:

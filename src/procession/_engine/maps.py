@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from procession._engine.chunking import LARGEST, MAP_NS, PIECES_A_WORKER
+from procession._engine.chunking import LARGEST, PIECES_A_WORKER
 from procession._engine.entries import CANCELLED, FAILURE, function_name
 from procession._engine.jobs import Batch, Job
 from procession._engine.options import Options
@@ -42,7 +42,8 @@ class MapJob(Job):
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> None:
         stops = options.errors == "raise" and not options.retries
-        super().__init__(engine, function, source, chunk_size, options, target=MAP_NS, stops=stops)
+        target = engine.map_ns
+        super().__init__(engine, function, source, chunk_size, options, target=target, stops=stops)
         self.answer: bool | None = None
         self.callback = callback
         self.error_callback = error_callback

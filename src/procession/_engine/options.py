@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypedDict
 
@@ -12,6 +14,7 @@ from procession._observe.progress import check_progress
 
 ERRORS = ("raise", "return", "skip", "group")
 ON_DEATH = ("fail", "retry", "break")
+CHANGED = ("error", "keep", "again")
 
 
 class OptionWords(TypedDict, total=False):
@@ -26,6 +29,7 @@ class OptionWords(TypedDict, total=False):
     max_bytes: int | None
     ordered: bool
     progress: Any
+    journal: Any
     star: bool
     name: str | None
 
@@ -50,6 +54,8 @@ class Options:
         max_bytes: how many bytes of pickled arguments and results may be so.
         ordered: results in the order of the input, else as they come.
         progress: a bar, or who is told; see the how-to about progress.
+        journal: a file where each finished item is recorded, so that the same call goes on behind
+            a crash; a path, or a dict with "path" and "changed". See the how-to about it.
         star: each item is a tuple of arguments.
         name: what the call is named by in messages and at a bar.
     """
@@ -63,6 +69,7 @@ class Options:
     max_bytes: int | None = None
     ordered: bool = True
     progress: Any = False
+    journal: Any = None
     star: bool = False
     name: str | None = None
     is_plain: bool = field(default=True, init=False, compare=False, repr=False)
@@ -85,6 +92,7 @@ class Options:
         check_flag("ordered", self.ordered)
         check_flag("star", self.star)
         check_progress(self.progress)
+        _check_journal(self.journal)
         if self.name is not None and not isinstance(self.name, str):
             raise TypeError(f"name must be a string, not {self.name!r}")
         plain = (
@@ -93,6 +101,7 @@ class Options:
             and self.on_death in (None, "fail")
             and self.max_in_flight is None
             and self.max_bytes is None
+            and self.journal is None
         )
         object.__setattr__(self, "is_plain", plain)
         once = self.retries == 0 and self.on_death != "retry"
@@ -144,6 +153,17 @@ def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None
 def _check_limit(name: str, value: int | None) -> None:
     if value is not None and whole(name, value, "or None") < 1:
         raise ValueError(f"{name} must be at least 1 or None, not {value!r}")
+
+
+def _check_journal(value: Any) -> None:
+    path, changed = value, "error"
+    if isinstance(value, Mapping):
+        if not {"path"} <= value.keys() <= {"path", "changed"}:
+            raise ValueError(f'a journal\'s words are "path" and "changed", not {dict(value)!r}')
+        path, changed = value["path"], value.get("changed", "error")
+    if value is not None and not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"journal must be a path, a dict with one or None, not {value!r}")
+    _check_choice("changed of a journal", changed, CHANGED)
 
 
 PLAIN = Options()

@@ -118,11 +118,15 @@ class Ended(NamedTuple):
         output: the last lines that it printed.
         stack: where it was when it crashed, as faulthandler says; or nothing.
         cause: the likely cause in words, where there is a guess.
+        node: the machine it ran on, where an engine tells.
+        runs_on: its task was given up, but could not be stopped.
     """
 
-    pid: int
+    pid: int | None
     exitcode: int | None
     fate: Fate = Fate.DIED
     output: str = ""
     stack: str = ""
     cause: str | None = None
+    node: str | None = None
+    runs_on: bool = False

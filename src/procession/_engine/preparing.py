@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from procession._codec import messages
 from procession._codec.buffers import size_of
 from procession._engine.entries import Task
-from procession._engine.options import Options
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
@@ -17,10 +16,19 @@ STEP = 0.005
 
 
 def prepare(engine: Engine, task: Task) -> None:
-    """Prepare a task with options that are not plain. Waits while too much is under way."""
+    """Prepare a task with options that are not plain. Waits while too much is under way.
+
+    Raises:
+        ValueError: one of them is not for a single task.
+    """
     options = task.options
+    if options.journal is not None:
+        raise ValueError(
+            "a journal is for calls over many items (map, starmap, imap, ... and an executor's "
+            "map): use one of these, or options(journal=None) for this task"
+        )
     if options.max_in_flight is not None or options.max_bytes is not None:
-        _wait_for_room(engine, options, size_of(task.payload))
+        _wait_for_room(engine, task, size_of(task.payload))
     if options.max_bytes is not None:
         task.attend = True
         engine.bytes_under_way += size_of(task.payload)
@@ -32,8 +40,9 @@ def prepare(engine: Engine, task: Task) -> None:
             task.kind |= messages.GUARDED
 
 
-def _wait_for_room(engine: Engine, options: Options, size: int) -> None:
-    while engine.is_running():
+def _wait_for_room(engine: Engine, task: Task, size: int) -> None:
+    options = task.options
+    while engine.is_running() and task.is_wanted:
         waiting = engine.feeder.records
         tasks = len(engine.open) + len(waiting)
         full = options.max_in_flight is not None and tasks >= options.max_in_flight

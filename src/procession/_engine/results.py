@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
 
 from procession import errors
+from procession._engine.asynchronous import Pump
 from procession._engine.checking import check_timeout
 from procession._engine.engine import Engine
 from procession._engine.entries import Task
@@ -129,8 +130,8 @@ class MapResult(AsyncResult):
         return self._job.engine.wait(self._job, timeout)
 
 
-class IMapIterator(Iterator[Any]):
-    """What ``imap`` returns: the results one by one, in order.
+class IMapIterator(Iterator[Any], AsyncIterator[Any]):
+    """What ``imap`` returns: the results one by one, in order; for ``async for``, too.
 
     Closed, or dropped half-way, what was not begun is not run, and the input is closed. Dropped
     before the first result was asked for, all of it is run by the end of the pool's ``close()``, as
@@ -138,6 +139,7 @@ class IMapIterator(Iterator[Any]):
     """
 
     _is_begun = False
+    _pump: Pump | None = None
 
     def __init__(self, pool: Owner, job: StreamJob) -> None:
         self._pool = pool  # kept alive as long as there may be results
@@ -168,12 +170,48 @@ class IMapIterator(Iterator[Any]):
 
     def close(self) -> None:
         """Want no more results."""
-        self._job.close()
+        if self._pump is not None:
+            self._pump.stop()
+        else:
+            self._job.close()
+
+    def __aiter__(self) -> IMapIterator:
+        return self
+
+    async def __anext__(self) -> Any:
+        """The next result, or raises what that item raised; the iteration can go on after it.
+
+        Cancelled, it closes the iteration.
+
+        Raises:
+            StopAsyncIteration: there are no more.
+        """
+        pump = self._pump
+        if pump is None:
+            self._is_begun = True
+            pump = self._pump = Pump(self._job)
+        success, value = await pump.next()
+        if success:
+            return value
+        try:
+            raise value
+        finally:
+            del self, value, pump  # its traceback leads here
+
+    async def aclose(self) -> None:
+        """Like ``close``, and waits until the input is closed."""
+        if self._pump is None:
+            self._pump = Pump(self._job)
+        await self._pump.close()
 
     def __del__(self) -> None:
         job: StreamJob | None = getattr(self, "_job", None)
-        if job is not None and self._is_begun and job.engine.pid == os.getpid():
-            job.close()
+        if job is None or job.engine.pid != os.getpid():
+            return
+        if self._pump is not None:
+            self._pump.stop()
+        elif self._is_begun or job.ends_when_dropped:
+            job.drop()
 
 
 class IMapUnorderedIterator(IMapIterator):

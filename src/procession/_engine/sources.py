@@ -50,6 +50,16 @@ class Source(Protocol):
         """Let go of the input, which may run code of the user's."""
 
 
+class Input(Source, Protocol):
+    """The input of a call whose results are consumed one by one: it may fail behind some items.
+
+    ``ahead`` may give nothing for now; that it is the end is said by ``is_exhausted``.
+    """
+
+    error: BaseException | None
+    """What it raised where it ended, if it did."""
+
+
 class Sliced:
     """A range, list, tuple or string: cut by slicing, so a range stays a range.
 
@@ -115,6 +125,11 @@ class Pulled:
         self.total = _known_length(items)
         self.is_fixed = False
 
+    @classmethod
+    def of(cls, items: Iterable[Any] | Pulled, *, whole: bool) -> Pulled:
+        """The source of these items; what is one already stays it."""
+        return items if isinstance(items, Pulled) else cls(items, whole=whole)
+
     def ahead(self, count: int) -> Sequence[Any]:
         """The next items; fewer than `count` where the input is slow."""
         whole = self.whole
@@ -156,6 +171,24 @@ class Pulled:
         """Close a generator; one that runs in another thread is left to that."""
         if isinstance(self._input, types.GeneratorType) and not self._input.gi_running:
             self._input.close()
+
+
+class Held(Pulled):
+    """An input that is not pulled before it is released; until then it looks like a slow one."""
+
+    __slots__ = ("_is_released",)
+
+    def __init__(self, items: Iterable[Any], *, whole: bool = False) -> None:
+        super().__init__(items, whole=whole)
+        self._is_released = False
+
+    def release(self) -> None:
+        """Let it be pulled from now on."""
+        self._is_released = True
+
+    def ahead(self, count: int) -> Sequence[Any]:
+        """The next items; none before it is released."""
+        return super().ahead(count) if self._is_released else ()
 
 
 def _known_length(items: Iterable[Any]) -> int | None:

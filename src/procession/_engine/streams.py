@@ -15,14 +15,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from procession._engine.attendant import FULL_RING_STEP, STEP
-from procession._engine.chunking import LARGEST, STREAM_NS
+from procession._engine.chunking import LARGEST
 from procession._engine.ending import completed
 from procession._engine.entries import FAILURE, Answer
 from procession._engine.jobs import Batch, Job
 from procession._engine.maps import group
 from procession._engine.options import Options
 from procession._engine.pieces import Piece
-from procession._engine.sources import Pulled
+from procession._engine.sources import Input
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
@@ -57,16 +57,19 @@ class StreamJob(Job):
 
     attend = True
 
+    ends_when_dropped = False
+    """Whether it is closed with its iterator even if nothing was asked for."""
+
     def __init__(
         self,
         engine: Engine,
         function: Callable[..., Any],
-        source: Pulled,
+        source: Input,
         chunk_size: int | None,
         options: Options,
     ) -> None:
         super().__init__(
-            engine, function, source, chunk_size, options, target=STREAM_NS, stops=False
+            engine, function, source, chunk_size, options, target=engine.stream_ns, stops=False
         )
         self._input = source
         self._ordered = options.ordered
@@ -125,7 +128,7 @@ class StreamJob(Job):
             return most
         consumed = self._source.taken - ahead
         if self._is_tiny(size, ahead):
-            limit = TINY_ITEMS_A_WORKER * workers
+            limit = TINY_ITEMS_A_WORKER * workers * self.engine.reach
         else:
             limit = ITEMS_A_WORKER * workers * chunk
         known = (FIRST_ITEMS_A_WORKER * workers + 2 * (consumed // chunk)) * chunk
@@ -134,6 +137,10 @@ class StreamJob(Job):
     def _is_tiny(self, size: int, ahead: int) -> bool:
         pace = self._sizer.ns_an_item
         return self._fixed is None and 0 < pace < TINY_NS and size < TINY_BYTES * ahead
+
+    def _pulled(self) -> int:
+        """Items of the input that were taken."""
+        return self._source.taken
 
     def _sent_items(self) -> int:
         return max(0, self._source.taken - self.settled)
@@ -171,19 +178,40 @@ class StreamJob(Job):
 
     def close(self) -> None:
         """Nobody consumes any more. What is not begun is not run; the input is closed."""
-        if not self._ended:
-            self._ended = True
-            self.engine.streams.discard(self)
-            try:
-                self.forget()
-            finally:  # closing the input may fail
-                self._queue.clear()
-                self._by_start.clear()
-                self._ready.clear()
-                self.engine.channel.wake(self)
-                self.engine.channel.wake(self.engine.attendant)
-                if self.bar is not None:
-                    self.bar.close(False)
+        if self._stop():
+            self.let_go()
+
+    def stop(self) -> bool:
+        """The first half of ``close``, which runs no code of the user's: who is in ``next`` gets
+        no more. The other half is ``let_go``. False if it had come to its end before."""
+        return self._stop()
+
+    def _stop(self) -> bool:
+        if self._ended:
+            return False
+        self._ended = True
+        self.engine.streams.discard(self)
+        try:
+            self.withdraw()
+        finally:  # an interrupt may have come in
+            self._queue.clear()
+            self._by_start.clear()
+            self._ready.clear()
+            self.engine.channel.wake(self)
+            self.engine.channel.wake(self.engine.attendant)
+        return True
+
+    def let_go(self) -> None:
+        """The second half of ``close``: the input is closed, and the bar."""
+        try:
+            super().let_go()
+        finally:  # closing the input may fail
+            if self.bar is not None:
+                self.bar.close(False)
+
+    def drop(self) -> None:
+        """The same, without waiting for anybody: for a garbage collection."""
+        self.close()
 
     # ---- arriving; under the engine's lock
 
@@ -248,13 +276,29 @@ class StreamJob(Job):
             outcome = self._take_ready() or self._await_next(timeout)
             if outcome is None or outcome[0]:
                 return outcome
-            errors = self.options.errors
-            if errors == "raise":
-                return outcome
-            if errors == "return":
-                return True, outcome[1]
-            if errors == "group":
-                self._failures.append(outcome[1])
+            asked = self._as_asked(outcome)
+            if asked is not None:
+                return asked
+
+    def at_hand(self) -> tuple[bool, Any] | None:
+        """The next outcome if it is decoded already, else None. Waits for nothing, and runs no code
+        of the user's."""
+        while (outcome := self._take_ready()) is not None:
+            asked = outcome if outcome[0] else self._as_asked(outcome)
+            if asked is not None:
+                return asked
+        return None
+
+    def _as_asked(self, failure: tuple[bool, Any]) -> tuple[bool, Any] | None:
+        """What stands for an item that failed; None if nothing does."""
+        errors = self.options.errors
+        if errors == "raise":
+            return failure
+        if errors == "return":
+            return True, failure[1]
+        if errors == "group":
+            self._failures.append(failure[1])
+        return None
 
     def _take_ready(self) -> tuple[bool, Any] | None:
         """The next outcome that is decoded, or None."""
@@ -325,7 +369,7 @@ class StreamJob(Job):
             outcome = self._take()
             if outcome is not None:
                 return outcome
-            if self._ended or (self.all_sent and not self._on_the_way and self.answer is None):
+            if self._ended or self._is_over():
                 self._end()
             if is_late:
                 return None
@@ -341,6 +385,10 @@ class StreamJob(Job):
                 left = max(0.0, deadline - monotonic())
                 is_late = left <= 0
 
+    def _is_over(self) -> bool:
+        """Whether there is nothing more to consume, and nothing more will come."""
+        return self.all_sent and not self._on_the_way and self.answer is None
+
     def _end(self) -> NoReturn:
         self._ended = True
         self.give_back()
@@ -348,9 +396,28 @@ class StreamJob(Job):
         error, self._input.error = self._input.error, None
         failures, self._failures = self._failures, []
         if self.bar is not None:
-            self.bar.close(error is None)
+            self.bar.close(error is None and not self.is_closed)
         if error is not None:
             raise completed(error)
         if failures:
-            raise group(self, failures, self._source.taken)
+            raise group(self, failures, self._pulled())
         raise StopIteration from None
+
+
+def begin(job: StreamJob) -> None:
+    """Have it sent; from here on it has to be consumed or closed.
+
+    Raises:
+        Exception: what its bar raises, or its input by an interrupt. It is closed.
+    """
+    engine = job.engine
+    try:
+        job.show()
+        engine.streams.add(job)
+        engine.job_begins(job.options)
+        job.feed()
+    except BaseException:
+        job.close()
+        raise
+    if not engine.is_running():
+        engine.look_after_latecomers()

@@ -18,7 +18,7 @@ from typing import Any
 
 from procession._codec import messages
 from procession._codec.buffers import dumps_answer
-from procession._codec.exceptions import encode_exception
+from procession._codec.exceptions import encode_raised
 from procession._codec.functions import ANEW_FOR_EACH, FunctionCache, FunctionMissing
 from procession._codec.objects import loads, loads_items, reducers
 from procession._core import Channel, quick_dumps
@@ -53,12 +53,7 @@ def encode_error(error: BaseException) -> bytes:
     """What a call raised, or ``encode_item`` for its result; without our own lines."""
     if type(error) is TaskTimeout:
         leave_out_the_handler(error)
-    ours = 0
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals is globals():
-        ours += 1
-        trace = trace.tb_next
-    return encode_exception(error, skip_frames=ours)
+    return encode_raised(error, globals())
 
 
 def encode_value(value: Any) -> Answer:

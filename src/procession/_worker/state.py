@@ -6,6 +6,7 @@ nothing until then.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -94,6 +95,10 @@ class Here:
 
 here = Here()
 
+elsewhere = threading.local()
+"""What a thread is that runs a task of a pool on another engine: its ``state`` is what that pool's
+initializer returned there."""
+
 
 def worker_state() -> Any:
     """What the pool's initializer returned in this worker; None if there is no initializer.
@@ -101,6 +106,9 @@ def worker_state() -> Any:
     Raises:
         RuntimeError: this process is no worker of a pool.
     """
+    state = getattr(elsewhere, "state", elsewhere)
+    if state is not elsewhere:
+        return state
     if here.seat is None:
         raise RuntimeError(_OUTSIDE.format(name="worker_state"))
     return here.state

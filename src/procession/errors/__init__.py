@@ -12,11 +12,14 @@ class, ``concurrent.futures.process.BrokenProcessPool``, is slow to import).
     ├── TimeoutError              also a builtin TimeoutError
     └── OwnerDied                 in errors.sync: a process died with a lock or the like in hand
     ArenaFull                     MemoryError, in errors.memory: no room in the shared arena
+    JournalError                  in errors.journal: a journal can not be used
     RemoteError                   what a task raised and could not be sent as it is
     WorkerDied                    BrokenProcessPool: the task's worker ended under it
     TaskTimeout                   a builtin TimeoutError: a task ran for too long, and was stopped
     InitializerFailed             BrokenProcessPool: no worker can be made ready
     PoolTerminated                BrokenProcessPool: the pool was terminated first
+    EngineLost                    BrokenProcessPool, in errors.backend: its engine is gone
+    NotSupported                  ValueError, in errors.backend: the engine can not do that
     MaybeEncodingError            a result that can not be pickled
 """
 

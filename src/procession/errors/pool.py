@@ -92,7 +92,7 @@ class WorkerDied(BrokenProcessPool):
     catch it, although nothing but this task is broken.
 
     Attributes:
-        pid: the worker's process id.
+        pid: the worker's process id; None where the pool's engine does not tell.
         exitcode: its exit code; negative for the signal that killed it.
         signal: that signal's name, or None.
         task: what it ran, in short.
@@ -104,13 +104,14 @@ class WorkerDied(BrokenProcessPool):
         attempts: how often the task was started, this time included.
         quarantined: whether it may be run again no more, because it has killed too many workers.
         broke_pool: whether the pool is broken by it, because that was asked for.
+        node: the machine that it ran on, where the pool's engine tells; else None.
     """
 
     broke_pool = False
 
     def __init__(
         self,
-        pid: int,
+        pid: int | None,
         exitcode: int | None,
         task: str,
         item: int | None = None,
@@ -120,6 +121,7 @@ class WorkerDied(BrokenProcessPool):
         stack: str = "",
         attempts: int = 1,
         quarantined: bool = False,
+        node: str | None = None,
     ) -> None:
         super().__init__(pid, exitcode, task, item)
         self.pid = pid
@@ -131,6 +133,7 @@ class WorkerDied(BrokenProcessPool):
         self.stack = stack
         self.attempts = attempts
         self.quarantined = quarantined
+        self.node = node
 
     @property
     def signal(self) -> str | None:
@@ -140,10 +143,10 @@ class WorkerDied(BrokenProcessPool):
         return describe_exit(self.exitcode).removeprefix("killed by ")
 
     def __str__(self) -> str:
-        text = (
-            f"worker {self.pid} died ({describe_exit(self.exitcode)}) while it ran "
-            f"{self.task}{_at(self.item)}; "
-        )
+        who = "a worker" if self.pid is None else f"worker {self.pid}"
+        where = "" if self.node is None else f" on {self.node}"
+        how = "" if self.exitcode is None else f" ({describe_exit(self.exitcode)})"
+        text = f"{who}{where} died{how} while it ran {self.task}{_at(self.item)}; "
         text += "the pool is broken by it" if self.broke_pool else "no other task is affected"
         if self.cause:
             text += f". Likely cause: {self.cause}"
@@ -161,16 +164,19 @@ class TaskTimeout(TimeoutError):
 
     Attributes:
         timeout: the seconds that it was given; None where that is not known.
-        pid: process id of the worker that ran it.
+        pid: process id of the worker that ran it; None where the pool's engine does not tell.
         task: what it ran, in short.
         item: which item of a chunk it was at, from 0 within the call; None for a single call.
         output: the last lines that the worker printed, at most 4 KiB; may be empty.
+        runs_on: it was given up, but goes on: the pool's engine can not stop what runs.
     """
+
+    runs_on = False
 
     def __init__(
         self,
         timeout: float | None,
-        pid: int,
+        pid: int | None,
         task: str,
         item: int | None = None,
         output: str = "",
@@ -195,9 +201,11 @@ class TaskTimeout(TimeoutError):
 
     def __str__(self) -> str:
         limit = "its timeout" if self.timeout is None else f"its timeout of {self.timeout:g} s"
+        end = "is given up (the engine can not stop it)" if self.runs_on else "was stopped"
+        where = "" if self.pid is None else f" (in worker {self.pid})"
         return (
-            f"{self.task}{_at(self.item)} was still running at {limit}, and was stopped "
-            f"(in worker {self.pid})" + _last_lines(self.output)
+            f"{self.task}{_at(self.item)} was still running at {limit}, and {end}{where}"
+            + _last_lines(self.output)
         )
 
 

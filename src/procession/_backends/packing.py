@@ -1,0 +1,186 @@
+"""Arguments for another engine: a pickle, and the arrays that were share()d beside it.
+
+Nothing of the arena goes there. Where an engine sends objects once to each node, what was share()d
+is given to it once, and named from then on; elsewhere its bytes are in the pickle.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pickle import PickleBuffer
+from typing import TYPE_CHECKING, Any
+
+from procession import _core
+from procession._backends.abilities import Ability
+from procession._backends.remote import from_beside, names_local
+from procession._backends.seam import Backend
+from procession._codec.apart import Apart, take_apart
+from procession._codec.buffers import Payload
+from procession._codec.objects import PROTOCOL, REFUSALS, reducers
+from procession.errors.backend import NotSupported
+
+if TYPE_CHECKING:
+    from procession._engine.engine import Engine
+    from procession._engine.entries import Record
+    from procession._engine.options import Options
+
+_NEVER = 1 << 62
+MOST_PUT = 64
+"""Shared memories whose handles are kept, for each pool."""
+
+_MAIN = b"__main__"
+_BY_VALUE = b"cloudpickle"
+
+
+class GivenPayload(Payload):
+    """Arguments that do not travel."""
+
+    value: Any
+
+    @classmethod
+    def of(cls, value: Any) -> GivenPayload:
+        """Stands for them."""
+        self = cls(b"", (), 0)
+        self.value = value
+        return self
+
+
+class _Beside:
+    """Pickled in the place of an object that has buffers beside it."""
+
+    __slots__ = ("inner", "places")
+
+    def __init__(self, inner: bytes, places: list[Any]) -> None:
+        self.inner = inner
+        self.places = places
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return from_beside, (self.inner, self.places)
+
+
+class Shares:
+    """What was share()d, as the engine has it: each memory once.
+
+    Args:
+        backend: keeps them.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._handles: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def handle(self, memory: _core.Memory) -> Any:
+        """What the engine calls it. The engine's thread: it may take its time."""
+        name = memory._name()
+        with self._lock:
+            found = self._handles.get(name)
+            if found is None:
+                found = self._backend.put(PickleBuffer(memoryview(memory)))
+                self._handles[name] = found
+            self._handles.move_to_end(name)
+            while len(self._handles) > MOST_PUT:
+                self._handles.popitem(last=False)
+        return found
+
+    def clear(self) -> None:
+        """None is needed any more."""
+        self._handles.clear()
+
+
+def pack(value: object, backend: Backend, *, beside: bool = True) -> bytes:
+    """``value`` as a pickle, by value where that is needed.
+
+    Args:
+        beside: what was share()d may go beside it.
+
+    Raises:
+        NotSupported: a lock or the like is in it.
+        Exception: what plain pickle says of it.
+    """
+    pins = _core.pins_made()
+    try:
+        packed = _packed(value, beside=beside and Ability.BROADCAST in backend.abilities)
+    except BaseException:
+        _core.withdraw_pins(pins)
+        raise
+    if _core.pins_made() != pins and names_local(packed):  # else another thread made them
+        _core.withdraw_pins(pins)
+        advice = getattr(backend, "local_advice", "what the engine has itself")
+        raise NotSupported(
+            "locks, queues, values and shared memory of procession work between the processes of "
+            f"one machine that procession has started, and can not go to {backend.name}; "
+            f"use {advice}"
+        )
+    return packed
+
+
+def _packed(value: object, *, beside: bool) -> bytes:
+    error: Exception | None = None
+    if len(reducers.table) == reducers.harmless or reducers.are_harmless():
+        try:
+            made = _core.quick_dumps(value)
+            if made is not None and _MAIN not in made:
+                return made
+        except REFUSALS as refusal:
+            error = refusal
+    try:
+        taken = take_apart(value, least=_NEVER, error=error)
+    finally:
+        error = None  # its traceback has this frame
+    if _MAIN in taken.inner and _BY_VALUE not in taken.inner:
+        taken = take_apart(value, least=_NEVER, by_value=True)
+    return _joined(taken, beside=beside) if taken.parts else taken.inner
+
+
+def _joined(taken: Apart, *, beside: bool) -> bytes:
+    memories: dict[tuple[int, ...], tuple[int, _core.Memory]] = {}
+    places: list[Any] = []
+    for part in taken.parts:
+        place = part.place
+        if place is None or not beside:
+            places.append(bytes(part.view))
+            continue
+        name = place.memory._name()
+        number, _ = memories.setdefault(name, (len(memories), place.memory))
+        places.append((number, place.offset, part.view.nbytes))
+    content = pickle.dumps(_Beside(taken.inner, places), PROTOCOL)
+    return Payload(content, [memory for _, memory in memories.values()], len(content))
+
+
+class Packing:
+    """The packer of a pool on another engine; in the place of ``Packer``."""
+
+    def __init__(self, engine: Engine, backend: Backend) -> None:
+        self._engine = engine
+        self._backend = backend
+        self._is_given = Ability.BY_REFERENCE in backend.abilities
+
+    def pack(self, value: Any, options: Options) -> bytes:
+        """The arguments of one task. Raises what pickling raises."""
+        return GivenPayload.of(value) if self._is_given else pack(value, self._backend)
+
+    def send(self, record: Record) -> bool:
+        """Put a record into the relay."""
+        return self._engine.send(record)
+
+    def pack_items(
+        self, items: Sequence[Any], options: Options, most: int | None, call: object
+    ) -> bytes:
+        """The items of a piece."""
+        if self._is_given:
+            return GivenPayload.of(items if isinstance(items, range) else list(items))
+        numbers = _core.pack_numbers(items) if type(items) is list else None
+        return numbers or pack(items, self._backend)
+
+    def is_worth_waiting(self, shortage: object, full: object) -> bool:
+        """There is no room to wait for."""
+        return False
+
+
+def kept_by(payload: bytes) -> Sequence[_core.Memory]:
+    """The memories that a payload names."""
+    return payload.kept if isinstance(payload, Payload) else ()

@@ -1,0 +1,28 @@
+"""What a death on another engine does to a chunk: nobody knows which of its items was at fault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from procession._engine.settling import Remains, Settler
+
+if TYPE_CHECKING:
+    from procession._engine.pieces import Piece
+    from procession._engine.policy import Ended
+
+
+class ChunkSettler(Settler):
+    """The settler of a pool on another engine."""
+
+    def _settle_piece(self, piece: Piece, remains: Remains, ended: Ended) -> None:
+        count = piece.end - piece.reached
+        if count > 1:
+            told = f"{ended.cause}; " if ended.cause else ""
+            ended = ended._replace(
+                cause=f"{told}the {count} items of the chunk share its fate, for the engine does "
+                "not tell at which of them the worker was (retries run each by itself)"
+            )
+        # Each is charged one run; those that have leave go out again one by one.
+        for item in range(piece.reached, piece.end):
+            self._settle_item(piece, item, ended)
+        piece.job.done_with(piece)
