@@ -3,6 +3,9 @@
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
+SCALE := .venv-scale
+# Where they are: other tests need packages that are not in this environment.
+SCALE_TESTS := tests/scale tests/contract tests/docs $(wildcard tests/joblib)
 RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 # Whatever the environment says: a build must not end up in another interpreter's package.
@@ -16,11 +19,12 @@ C_STRICT := -std=c11 -O2 -Wall -Wextra -Werror -Wshadow -Wconversion -Wstrict-pr
 	-Wmissing-prototypes -Wpointer-arith -Wcast-align -Wundef -Wvla -pthread -Icore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos core-test failpoints clean
+.PHONY: help setup demo test test-scale check bench chaos core-test failpoints clean
 
 help:
 	@echo "make demo       the main job on real input, beside serial and stdlib's Pool"
 	@echo "make test       all tests: the C core under sanitizers, then pytest (ARGS=... for pytest)"
+	@echo "make test-scale the tests beside Ray, Dask, loky, scikit-learn, in an environment of their own"
 	@echo "make check      linters, types, C warnings, structure of the code"
 	@echo "make bench      the benchmarks, beside the rivals (ARGS=... for the benchmarks)"
 	@echo "make chaos      tests that kill at random, for longer (CHAOS=short or long)"
@@ -36,6 +40,10 @@ setup: $(VENV)/.package $(VENV)/.dev
 test: setup failpoints
 	$(RUN) tools/core_tests.py
 	$(PYTEST) $(ARGS)
+
+# The same tree in another environment; the extension is the same file for both.
+test-scale: setup failpoints $(SCALE)/.scale
+	$(SCALE)/bin/python -m pytest -m scale $(ARGS) $(SCALE_TESTS)
 
 core-test: $(RUN)
 	$(RUN) tools/core_tests.py $(ARGS)
@@ -63,7 +71,7 @@ bench: $(VENV)/.package $(VENV)/.bench
 	$(RUN) -m benchmarks $(ARGS)
 
 clean:
-	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist $(VENV) $(SCALE) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf src/*.egg-info src/procession/_core/*.so
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -85,4 +93,10 @@ $(VENV)/.dev: pyproject.toml | $(RUN)
 # The rivals, one by one: one that can not be installed here is named as skipped by the benchmarks.
 $(VENV)/.bench: pyproject.toml | $(RUN)
 	$(RUN) tools/install_each.py bench
+	@touch $@
+
+$(SCALE)/.scale: pyproject.toml $(VENV)/.package
+	$(RUN) -m venv $(SCALE)
+	$(SCALE)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(SCALE)/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group scale
 	@touch $@

@@ -193,3 +193,33 @@ def test_a_piece_that_found_no_room_is_halved() -> None:
         items = smaller
     assert items == 1
     assert not ChunkSizer(7, MAP_NS).can_shrink(7)
+
+
+def test_few_pieces_where_a_journey_is_dear() -> None:
+    pace, journey, total = 300, 10_000_000, 100_000
+    sizer = ChunkSizer(None, 2 * journey, journey)
+    sizes, left = [], total
+    while left:
+        sizes.append(sizer.next(left, 2, NO_BOUND))
+        left -= sizes[-1]
+        sizer.measured(sizes[-1], sizes[-1] * pace)
+    assert sizes[0] == 1
+    assert all((size + 1) * pace >= journey for size in sizes[1:-1])
+    assert len(sizes) <= 5
+
+
+def test_a_dear_journey_does_not_make_long_items_wait() -> None:
+    journey = 10_000_000
+    sizer = ChunkSizer(None, 2 * journey, journey)
+    sizer.measured(1, 5 * journey)
+    assert sizer.next(1000, 2, NO_BOUND) == 1
+
+
+def test_a_larger_piece_tells_more_where_a_journey_is_dear() -> None:
+    sizer = ChunkSizer(None, 20_000_000, 10_000_000)
+    sizer.measured(1, 10_000)
+    assert sizer.next(None, 2, NO_BOUND) == 1000
+    sizer.measured(1000, 300_000)
+    assert sizer.ns_an_item == 300
+    sizer.measured(1000, 900_000)
+    assert sizer.ns_an_item == 900

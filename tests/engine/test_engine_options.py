@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ GOOD: dict[str, list[Any]] = {
     "max_bytes": [None, 1, 1 << 40],
     "ordered": [True, False],
     "progress": [False, True, "words", None],
+    "journal": [None, "run.sqlite", Path("run.sqlite"), {"path": "x", "changed": "keep"}],
     "star": [True, False],
     "name": [None, "", "a name"],
 }
@@ -33,6 +35,7 @@ BAD: dict[str, list[Any]] = {
     "max_in_flight": [0, -1, 1.0, True, "1"],
     "max_bytes": [0, -1, 1.0, False, b"1"],
     "ordered": [1, 0, None, "no"],
+    "journal": [1, b"x", {}, {"path": 1}, {"path": "x", "more": 1}, {"path": None}],
     "star": [1, None, "yes"],
     "name": [1, b"name", ["name"]],
 }

@@ -4,6 +4,9 @@ Compared are processes (descendants, and orphans that ours left behind), threads
 Python does not know), descriptors, mapped memory files, entries of /dev/shm, and what is in use in
 the family arena. The arena itself is made once in a process and stays. Things that are about to end
 get a moment to do so. ``@pytest.mark.may_leak(reason=...)`` leaves a test out.
+
+The clients of other engines, kept for all tests, open and close sockets when they like, and keep
+threads for good: of a ``scale`` test, these are no leaks. Everything else is.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.plugins.commands import kept
 from tests.plugins.procfs import Process, Tree, adopter, pidfd, read
 
 PATIENCE = 5.0
@@ -33,6 +37,20 @@ PAGE_SLACK = 1 << 20
 
 _ALLOCATORS = {"jemalloc_bg_thd"}
 """Threads that the allocators of libraries (pyarrow, polars) start at any time, and keep."""
+
+_CLIENTS = (
+    "Dask-Offload",
+    "TCP-Executor",
+    "asyncio_",
+    "IO loop",
+    "Dask-Callback-Thread",
+    "ray_",
+    "not Python's",
+)
+"""Beginnings of the names of threads that the clients of other engines keep."""
+
+_SOCKETS = ("socket:", "anon_inode:", "pipe:")
+"""What their descriptors are."""
 
 _ARENA = "/memfd:procession (deleted)"
 _SHM = Path("/dev/shm")
@@ -62,8 +80,12 @@ class Snapshot(NamedTuple):
             arena=_arena(),
         )
 
-    def leaks(self, after: Snapshot) -> list[str]:
-        """What `after` has and this one has not, a line each."""
+    def leaks(self, after: Snapshot, clients: bool = False) -> list[str]:
+        """What `after` has and this one has not, a line each; see `settle`."""
+        leaks = self._all_leaks(after)
+        return [leak for leak in leaks if not (clients and _is_of_a_client(leak))]
+
+    def _all_leaks(self, after: Snapshot) -> list[str]:
         arenas = max(1, sum(target == _ARENA for _, target in self.descriptors))
         new_fds = after.descriptors - self.descriptors
         kept = [key for key in after.descriptors if key[1] == _ARENA][:arenas]
@@ -93,9 +115,21 @@ class Snapshot(NamedTuple):
             yield f"family arena: used {used} -> {after['used']} bytes"
 
 
+def _is_of_a_client(leak: str) -> bool:
+    if leak.startswith("/dev/shm/sem."):
+        return True  # of the standard library's, made and ended with an engine's workers
+    kind, _, rest = leak.partition(" ")
+    what = rest.partition(": ")[2]
+    name = what.partition("(")[2] if what.startswith("<") else what  # repr() of a Thread
+    return (kind == "thread" and name.startswith(_CLIENTS)) or (
+        kind == "descriptor" and what.startswith(_SOCKETS)
+    )
+
+
 def _processes(adopting: int) -> Iterator[Process]:
     tree = Tree.now()
-    yield from tree.below(os.getpid())
+    not_ours = {process for pid in kept for process in tree.below(pid)}
+    yield from (process for process in tree.below(os.getpid()) if process not in not_ours)
     for process in tree.children.get(adopting, ()):
         if process.pid != os.getpid() and _is_orphan_of_ours(process):
             yield process
@@ -150,12 +184,27 @@ def _arena() -> dict[str, int]:
     return statistics()
 
 
-def settle(before: Snapshot, adopting: int) -> list[str]:
-    """The leaks that remain once everything that was about to end has ended."""
+def _budget(wanted: int | None = None) -> int | None:
+    """The budget of the family's arena, which outlives the pool that asked for it; sets it back."""
+    core = sys.modules.get("procession._core")
+    agree: Callable[..., int] | None = getattr(core, "memory_budget", None)
+    if agree is None:
+        return None
+    return agree() if wanted is None else agree(wanted)
+
+
+def settle(before: Snapshot, adopting: int, clients: bool = False) -> list[str]:
+    """The leaks that remain once everything that was about to end has ended.
+
+    Args:
+        before: what there was.
+        adopting: the process that gets our orphans.
+        clients: whether what the clients of other engines keep is none.
+    """
     deadline = time.monotonic() + PATIENCE
     pause = 0.001
     collected = False
-    while leaks := before.leaks(after := Snapshot.take(adopting)):
+    while leaks := before.leaks(after := Snapshot.take(adopting), clients):
         if not collected:
             collected = True
             gc.collect()  # what only a cycle keeps (a caught exception's frames) is no leak
@@ -214,6 +263,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_adopter] = adopter()
 
 
+def pytest_collection_finish() -> None:
+    """What pytest knows of some thousand tests is never garbage: it is not looked through again
+    each time that garbage is collected."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -236,10 +292,12 @@ def leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     adopting = request.config.stash[_adopter]
     before = Snapshot.take(adopting)
+    budget = _budget()
     yield
+    _budget(budget)
     # pytest still holds what the other fixtures gave, whose end came before this.
     (getattr(item, "funcargs", None) or {}).clear()
-    leaks = settle(before, adopting)
+    leaks = settle(before, adopting, clients=item.get_closest_marker("scale") is not None)
     if not leaks:
         return
     message = "the test left behind:\n" + "\n".join(f"  {leak}" for leak in leaks)

@@ -11,11 +11,13 @@ from tests.quality.imports import PACKAGE, imports, modules
 LAYERS = [
     ["__main__"],  # python -m procession
     ["_cli", "_dashboard"],
-    ["backends"],
     [""],  # the front door: `procession` itself
+    ["joblib", "_compare"],
+    ["_joblib"],
     ["context"],
     [
         "pool",
+        "backends",
         "queues",
         "synchronize",
         "connection",
@@ -33,6 +35,7 @@ LAYERS = [
     ["_values"],
     ["pool_worker", "_sync", "_transport"],
     ["process"],
+    ["_backends", "_journal"],
     ["_engine", "_named", "_queues"],
     ["_launch", "_worker"],
     ["_codec", "_observe"],
