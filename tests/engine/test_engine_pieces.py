@@ -344,8 +344,8 @@ def test_an_interrupt_anywhere_loses_nothing_and_doubles_nothing(kind: str) -> N
         assert runs == {0: 1, 1: 3, 2: 1, 3: 1, 4: 1}, place
         engine.assert_clean()
         if interrupt.left > 0:
-            # From 3.12 on, the opcodes of few frames are traced.
-            assert place > (20 if sys.version_info < (3, 12) else 1)
+            # From 3.12 on, the opcodes of few frames are traced, if of any.
+            assert place > 20 or sys.version_info >= (3, 12)
             break
 
 
