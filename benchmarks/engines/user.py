@@ -16,7 +16,3 @@ class EngineRival(Rival):
     def map_on_ray(self, function: Function, arguments: Sequence[int]) -> list[int]:
         """All of them by Ray; it is started at the first call."""
         raise NotOffered
-
-    def map_on_dask(self, function: Function, arguments: Sequence[int]) -> list[int]:
-        """The same by Dask."""
-        raise NotOffered

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -17,25 +16,8 @@ from procession.errors.pool import PoolTerminated, TaskTimeout, WorkerDied
 from procession.futures import Executor
 from procession.pool import Pool
 from tests.plugins.scripts import LIMIT
+from tests.pool.awaited import die, power, refuse_threes, square
 from tests.pool.gates import Gate, Log
-
-
-def _square(x: int) -> int:
-    return x * x
-
-
-def _power(x: int, y: int) -> int:
-    return int(x**y)
-
-
-def _refuse_threes(x: int) -> int:
-    if x % 3 == 0:
-        raise LookupError(x)
-    return x
-
-
-def _die(_: object = None) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _sleep_for_ever(log: Log, word: object = "begun") -> None:
@@ -66,7 +48,7 @@ def _begun(log: Log, count: int = 1) -> Coroutine[Any, Any, None]:
 
 def test_run_returns_the_value(pool: Pool) -> None:
     async def work() -> list[Any]:
-        calls = [pool.run(_power, x, y=2) for x in range(200)]
+        calls = [pool.run(power, x, y=2) for x in range(200)]
         return await asyncio.gather(*calls)
 
     assert _run(work) == [x * x for x in range(200)]
@@ -75,14 +57,14 @@ def test_run_returns_the_value(pool: Pool) -> None:
 def test_run_raises_what_the_call_raises(pool: Pool) -> None:
     async def work() -> None:
         with pytest.raises(LookupError, match="6"):
-            await pool.run(_refuse_threes, 6)
+            await pool.run(refuse_threes, 6)
         with pytest.raises(WorkerDied):
-            await pool.run(_die)
+            await pool.run(die)
         with pytest.raises(TaskTimeout):
             await pool.options(timeout=0.05).run(time.sleep, 3600)
         with pytest.raises((TypeError, AttributeError)):
-            await pool.run(_square, threading.Lock())
-        assert await pool.run(_square, 3) == 9
+            await pool.run(square, threading.Lock())
+        assert await pool.run(square, 3) == 9
 
     _run(work)
 
@@ -97,7 +79,7 @@ def test_run_heeds_options(log: Log, pool: Pool) -> None:
 def _die_twice(log: Log) -> int:
     log.write("run")
     if len(log.lines()) < 3:
-        _die()
+        die()
     return len(log.lines())
 
 
@@ -106,8 +88,8 @@ def test_run_waits_for_room_beside_the_loop(gate: Gate, pool: Pool) -> None:
         narrow = pool.options(max_in_flight=1)
         first = asyncio.create_task(narrow.run(_gated, (gate, 1)))
         await asyncio.sleep(0)
-        second = asyncio.create_task(narrow.run(_square, 2))
-        given_up = asyncio.create_task(narrow.run(_square, 3))
+        second = asyncio.create_task(narrow.run(square, 2))
+        given_up = asyncio.create_task(narrow.run(square, 3))
         for _ in range(3):  # the loop goes on while two of them wait
             await asyncio.sleep(0.01)
         assert not second.done()
@@ -131,7 +113,7 @@ def test_a_cancelled_call_is_stopped_and_others_are_not(gate: Gate, log: Log, po
             await doomed
         gate.open()
         assert await other == 5
-        assert await pool.run(_square, 3) == 9
+        assert await pool.run(square, 3) == 9
         assert pids
 
     _run(work)
@@ -144,7 +126,7 @@ def test_a_time_limit_of_asyncios_stops_the_call(log: Log) -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await pool.run(_sleep_for_ever, log)
-            assert await pool.run(_square, 3) == 9  # its only worker is free again
+            assert await pool.run(square, 3) == 9  # its only worker is free again
 
     _run(work)
 
@@ -153,22 +135,22 @@ def test_terminated_pools_answer(log: Log) -> None:
     async def work() -> None:
         with Pool(1) as pool:
             running = asyncio.create_task(pool.run(_sleep_for_ever, log))
-            waiting = asyncio.create_task(pool.run(_square, 2))
+            waiting = asyncio.create_task(pool.run(square, 2))
             await _begun(log)
             await asyncio.to_thread(pool.terminate)
             for task in (running, waiting):
                 with pytest.raises(PoolTerminated):
                     await task
             with pytest.raises(ValueError, match="Pool not running"):
-                await pool.run(_square, 2)
+                await pool.run(square, 2)
 
     _run(work)
 
 
 def test_several_loops_in_threads(pool: Pool) -> None:
     async def work(start: int) -> int:
-        values = [value async for value in pool.imap(_square, range(start, start + 50))]
-        values += await asyncio.gather(*(pool.run(_square, x) for x in range(50)))
+        values = [value async for value in pool.imap(square, range(start, start + 50))]
+        values += await asyncio.gather(*(pool.run(square, x) for x in range(50)))
         return sum(values)
 
     with concurrent.futures.ThreadPoolExecutor(3) as threads:
@@ -181,9 +163,9 @@ def test_executors_and_run_together(pool: Pool) -> None:
     async def work(executor: Executor) -> Any:
         loop = asyncio.get_running_loop()
         calls = [
-            loop.run_in_executor(executor, _square, 2),
-            asyncio.wrap_future(executor.submit(_square, 3)),
-            pool.run(_square, 4),
+            loop.run_in_executor(executor, square, 2),
+            asyncio.wrap_future(executor.submit(square, 3)),
+            pool.run(square, 4),
         ]
         return await asyncio.gather(*calls)
 
@@ -192,7 +174,7 @@ def test_executors_and_run_together(pool: Pool) -> None:
 
 
 def test_run_needs_a_loop(pool: Pool) -> None:
-    call = pool.run(_square, 2)
+    call = pool.run(square, 2)
     with pytest.raises(RuntimeError, match="no event loop of asyncio"):
         call.send(None)
 
@@ -206,6 +188,6 @@ def test_a_loop_that_is_closed_midway(gate: Gate, pool: Pool) -> None:
     loop.close()
     gate.open(2)
     # Neither is told any more, and nothing else suffers from that.
-    assert pool.apply(_square, (3,)) == 9
+    assert pool.apply(square, (3,)) == 9
     for task in (call, step):
         task._log_destroy_pending = False  # type: ignore[attr-defined]

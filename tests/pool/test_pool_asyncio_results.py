@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import aclosing
@@ -17,30 +15,13 @@ import pytest
 from procession.errors.pool import PoolTerminated
 from procession.pool import Pool
 from tests.plugins.scripts import LIMIT
+from tests.pool.awaited import die, power, refuse_threes, square
 from tests.pool.gates import Gate, Log
 
 ALL = pytest.mark.parametrize("method", ["imap", "imap_unordered"])
 
 AHEAD = 2 * 512
 """Items that a pool of two workers has on their way or not yet consumed, at most."""
-
-
-def _square(x: int) -> int:
-    return x * x
-
-
-def _power(x: int, y: int) -> int:
-    return int(x**y)
-
-
-def _refuse_threes(x: int) -> int:
-    if x % 3 == 0:
-        raise LookupError(x)
-    return x
-
-
-def _die(_: object = None) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _logged(x: tuple[Log, int]) -> int:
@@ -65,7 +46,7 @@ def _run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 @pytest.mark.parametrize("make", [range, lambda n: iter(range(n)), lambda n: list(range(n))])
 def test_all_results_come(pool: Pool, method: str, chunksize: int, make: Any) -> None:
     async def work() -> list[int]:
-        results = getattr(pool, method)(_square, make(1000), chunksize)
+        results = getattr(pool, method)(square, make(1000), chunksize)
         return [value async for value in results]
 
     values = _run(work)
@@ -75,21 +56,21 @@ def test_all_results_come(pool: Pool, method: str, chunksize: int, make: Any) ->
 @pytest.mark.parametrize("method", ["istarmap", "istarmap_unordered"])
 def test_unpacked_items(pool: Pool, method: str) -> None:
     async def work() -> list[int]:
-        return [value async for value in getattr(pool, method)(_power, [(2, 3), (3, 2)])]
+        return [value async for value in getattr(pool, method)(power, [(2, 3), (3, 2)])]
 
     assert sorted(_run(work)) == [8, 9]
 
 
 def test_no_items(pool: Pool) -> None:
     async def work() -> list[int]:
-        return [value async for value in pool.imap(_square, iter(()))]
+        return [value async for value in pool.imap(square, iter(()))]
 
     assert _run(work) == []
 
 
 def test_an_error_is_raised_in_its_turn_and_it_goes_on(pool: Pool) -> None:
     async def work() -> list[Any]:
-        results = pool.imap(_refuse_threes, range(5))
+        results = pool.imap(refuse_threes, range(5))
         got: list[Any] = []
         while True:
             try:
@@ -111,7 +92,7 @@ def test_an_error_is_raised_in_its_turn_and_it_goes_on(pool: Pool) -> None:
 )
 def test_errors_as_asked(pool: Pool, errors: Any, expected: list[Any] | None) -> None:
     async def work() -> list[Any]:
-        results = pool.options(errors=errors).imap(_refuse_threes, range(5))
+        results = pool.options(errors=errors).imap(refuse_threes, range(5))
         return [value if type(value) is int else type(value).__name__ async for value in results]
 
     if expected is not None:
@@ -132,7 +113,7 @@ def test_a_death_costs_one_item(pool: Pool) -> None:
 
 def _die_at_two(x: int) -> int:
     if x == 2:
-        _die()
+        die()
     return x
 
 
@@ -142,7 +123,7 @@ def test_an_input_that_fails(pool: Pool) -> None:
         raise OSError("the input")
 
     async def work() -> list[int]:
-        results = pool.imap(_square, numbers())
+        results = pool.imap(square, numbers())
         got = [await anext(results)]
         with pytest.raises(OSError, match="the input"):
             await anext(results)
@@ -175,7 +156,7 @@ def test_an_endless_input_is_pulled_as_results_are_consumed(pool: Pool, method: 
 
     async def work() -> None:
         taken = 0
-        async with aclosing(getattr(pool, method)(_square, source.items())) as results:
+        async with aclosing(getattr(pool, method)(square, source.items())) as results:
             async for _ in results:
                 taken += 1
                 assert source.pulled <= taken + AHEAD
@@ -196,7 +177,7 @@ def test_the_loop_goes_on_while_the_input_waits(pool: Pool) -> None:
 
     async def work() -> list[int]:
         async def consume() -> list[int]:
-            return [value async for value in pool.imap(_square, numbers())]
+            return [value async for value in pool.imap(square, numbers())]
 
         consumer = asyncio.create_task(consume())
         for _ in range(5):
@@ -215,9 +196,9 @@ def test_other_calls_go_on_while_an_input_waits(pool: Pool) -> None:
         may_go_on.wait()
 
     async def work() -> None:
-        results = pool.imap(_square, numbers())
+        results = pool.imap(square, numbers())
         step = asyncio.ensure_future(anext(results))
-        assert await pool.run(_square, 5) == 25
+        assert await pool.run(square, 5) == 25
         may_go_on.set()
         assert await step == 1
 
@@ -265,7 +246,7 @@ def test_an_abandoned_iteration_leaves_nothing(gate: Gate, pool: Pool, how: str)
         else:
             await task
         gate.open(2)  # for those that were begun
-        assert await pool.run(_square, 3) == 9
+        assert await pool.run(square, 3) == 9
 
     _run(work)
     assert source.closed.wait(LIMIT)
@@ -287,7 +268,7 @@ def test_closed_while_the_input_gives_its_first_item(pool: Pool) -> None:
 
     async def work() -> None:
         source = numbers()
-        results = pool.imap(_square, source)
+        results = pool.imap(square, source)
         await asyncio.to_thread(asked.wait)
         await results.aclose()  # does not wait for an input that may wait for ever
         may_go_on.set()
@@ -305,7 +286,7 @@ def test_what_closing_the_input_raises(pool: Pool) -> None:
             raise OSError("at the end")
 
     async def work() -> None:
-        results = pool.imap(_square, numbers())
+        results = pool.imap(square, numbers())
         await anext(results)
         with pytest.raises(OSError, match="at the end"):
             await results.aclose()
@@ -316,7 +297,7 @@ def test_what_closing_the_input_raises(pool: Pool) -> None:
 
 def test_closed_before_it_began(log: Log, pool: Pool) -> None:
     async def work() -> None:
-        results = pool.imap(_square, range(3))
+        results = pool.imap(square, range(3))
         await results.aclose()
         assert [value async for value in results] == []
 
@@ -336,7 +317,7 @@ def test_never_asked_for_it_is_run_all_the_same(log: Log) -> None:
 
 def test_two_consumers_share_an_iterator(pool: Pool) -> None:
     async def work() -> list[int]:
-        results = pool.imap(_square, range(500))
+        results = pool.imap(square, range(500))
 
         async def consume() -> list[int]:
             return [value async for value in results]
@@ -363,16 +344,16 @@ def test_who_shares_a_cancelled_iterator_is_told(gate: Gate, pool: Pool) -> None
 def test_with_a_journal(pool: Pool, tmp_path: Path) -> None:
     async def work() -> list[int]:
         kept = pool.options(journal=tmp_path / "journal.sqlite")
-        async with aclosing(kept.imap(_square, iter(range(5)))) as results:
+        async with aclosing(kept.imap(square, iter(range(5)))) as results:
             first = await anext(results)
-        return [first] + [value async for value in kept.imap(_square, iter(range(5)))]
+        return [first] + [value async for value in kept.imap(square, iter(range(5)))]
 
     assert _run(work) == [0, 0, 1, 4, 9, 16]
 
 
 def test_sync_and_async_in_turns(pool: Pool) -> None:
     async def work() -> list[int]:
-        results = pool.imap(_square, (x for x in range(6)))
+        results = pool.imap(square, (x for x in range(6)))
         got = [next(results), await anext(results), next(results)]
         return got + [value async for value in results]
 
@@ -398,6 +379,6 @@ def test_an_async_iterable_is_no_input(pool: Pool) -> None:
 
     async def work() -> None:
         with pytest.raises(TypeError, match="only be iterated over by async for"):
-            pool.imap(_square, numbers())  # type: ignore[arg-type]
+            pool.imap(square, numbers())  # type: ignore[arg-type]
 
     _run(work)

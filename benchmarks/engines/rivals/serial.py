@@ -20,5 +20,3 @@ class Rival(EngineRival):
 
     def map_on_ray(self, function: Function, arguments: Sequence[int]) -> list[int]:
         return [function(value) for value in arguments]
-
-    map_on_dask = map_on_ray
