@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from procession import context
-from procession._launch import forkserver, settings
+from procession._launch import forkserver, learning, settings
 from tests.lifetimes import victims
 from tests.lifetimes.stages import Stage
 
@@ -23,6 +23,7 @@ _MODULES = {
     ".start()\n",
     "opens": "held = os.open(os.devnull, os.O_RDONLY)\n",
     "fails": "if os.getpid() != int(os.environ['ONLY']): raise ImportError\n",
+    "idle": "known_by_path(Path({stage!r})).tell(f'{os.getpid()} {os.sched_getscheduler(0)}')\n",
     "dies": "if os.getpid() != int(os.environ['ONLY']): os._exit(1)\n",
 }
 
@@ -34,7 +35,8 @@ def modules(tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> St
         (tmp_path / f"learnt_{name}.py").write_text(
             "import os\nfrom pathlib import Path\n"
             "from tests.lifetimes.stages import known_by_path\n"
-            f"known_by_path(Path({str(stage.path)!r})).tell(f'{{os.getpid()}} {name}')\n{text}"
+            f"known_by_path(Path({str(stage.path)!r})).tell(f'{{os.getpid()}} {name}')\n"
+            + text.replace("{stage!r}", repr(str(stage.path)))
         )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(settings, "_preload", ["__main__"])
@@ -95,6 +97,38 @@ def test_what_would_do_harm_is_not_learnt(name: str, modules: Stage) -> None:
     assert _run(victims.has_learnt, name)[1] == 0
     _await_in_children("plain")
     assert not modules.has_news()
+
+
+def test_the_copy_leaves_the_cpu_to_others(modules: Stage) -> None:
+    own = os.sched_getscheduler(0)
+    child, _ = _run(victims.import_learnt, "idle")
+    zygote = forkserver.zygote_pid()
+    told = [_news(modules) for _ in range(6)]
+    assert told[:2] == [(child, "idle"), (child, f"{own}")]
+    assert [name for _, name in told[2:4]] == ["idle", f"{os.SCHED_IDLE}"]
+    assert told[4:] == [(zygote, "idle"), (zygote, f"{own}")]
+
+
+@pytest.mark.parametrize(("taken", "rest"), [(0.05, 0.0), (0.1, 0.05 * learning.REST)])
+def test_the_zygote_rests_where_it_shares_the_cpu(
+    taken: float, rest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as it can be told: what is imported in less than some 10 ms tells nothing."""
+    learner = learning.Learner(willing=True, let_go=lambda: None)
+    learner.trial, copy = os.pipe()
+    os.write(copy, b"os\nre\nsys\n")
+    os.close(copy)
+    learner.conclude()
+    pauses = []
+    for worked, passed in [(0.001, 0.015), (0.049, taken - 0.015), (0.001, 0.015)]:
+        monkeypatch.setattr(learning, "process_time", iter([7.0, 7.0 + worked]).__next__)
+        monkeypatch.setattr(learning, "monotonic", iter([1.0, 1.0 + passed]).__next__)
+        pauses.append(learner.pause)
+        learner.step()
+    assert pauses == [0.0, 0.0, pytest.approx(rest)]
+    assert learner.pause is None
+    os.close(learner.ear)
+    os.close(learner.line)
 
 
 def test_a_program_that_says_what_to_preload_is_taken_at_its_word(

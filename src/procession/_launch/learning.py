@@ -5,6 +5,10 @@ imports them when it has nothing else to do, so that later children find them th
 of it tries: a module is refused if its import fails, starts a thread, or leaves a descriptor open,
 for none of these would come through a fork as a program expects it.
 
+None of this is to be felt by the tasks that run meanwhile. The copy takes what CPU time others
+leave (``SCHED_IDLE``). The zygote can not: its children would inherit that, and nobody without
+privileges gets back from there. Where it has to share a CPU, it rests between modules.
+
 Nothing is learnt when the program has said itself what to preload.
 """
 
@@ -19,6 +23,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from time import monotonic, process_time
 from typing import NoReturn
 
 from procession._launch import lifeline
@@ -28,7 +33,16 @@ IDLE = 0.05
 """Seconds without a request after which the zygote has nothing else to do."""
 
 LONGEST_TRIAL = 30
-"""Seconds that the copy may take."""
+"""Seconds of CPU time that the copy may take."""
+
+LONGEST_WAIT = 600
+"""Seconds that it may take for one module: an import that waits for something has no end."""
+
+REST = 9
+"""How many times as long as it has worked the zygote rests on a busy machine."""
+
+_SHARED = 1.25  # somebody else had the CPU, too, if it took so much longer than the CPU worked
+_LONG = 0.02  # seconds of work: in less, the scheduler may not have had its turn
 
 _ATOMIC = 4096  # what a pipe takes whole: PIPE_BUF
 _FOREIGN = ("__main__", "__mp_main__", "procession._stdlib", "procession._cli")
@@ -97,13 +111,15 @@ class Learner:
         self._refused: set[str] = set()
         self._on_trial: list[str] = []
         self._proven: deque[str] = deque()
+        self._rest = 0.0
+        self._worked = self._taken = 0.0  # seconds of CPU, and of anybody's, since the last rest
 
     @property
     def pause(self) -> float | None:
         """After so many seconds without a request step() has something to do; None: nothing."""
         if self._proven:
             # It was idle a moment ago; who asks now waits for one module at most.
-            return 0.0
+            return self._rest
         return IDLE if self._heard and self.trial < 0 else None
 
     def descriptors(self) -> list[int]:
@@ -123,8 +139,7 @@ class Learner:
         Returns whether this was the last of those to be imported.
         """
         if self._proven:
-            with contextlib.suppress(BaseException):  # it went well in the copy
-                __import__(self._proven.popleft())
+            self._import(self._proven.popleft())
             if not self._proven:
                 gc.collect()
                 gc.freeze()
@@ -132,6 +147,18 @@ class Learner:
         elif self._heard and self.trial < 0:
             self._try()
         return False
+
+    def _import(self, name: str) -> None:
+        began, before = monotonic(), process_time()
+        with contextlib.suppress(BaseException):  # it went well in the copy
+            __import__(name)
+        self._worked += process_time() - before
+        self._taken += monotonic() - began
+        self._rest = 0.0
+        if self._worked > _LONG:
+            if self._taken > self._worked * _SHARED:
+                self._rest = self._worked * REST
+            self._worked = self._taken = 0.0
 
     def _try(self) -> None:
         try:
@@ -158,9 +185,12 @@ class Learner:
         """Try each, up to the first that fails; say which went well."""
         try:
             lifeline.arm()
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(LONGEST_TRIAL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+            with contextlib.suppress(OSError):  # not everywhere
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            for limit in (signal.SIGPROF, signal.SIGALRM):
+                signal.signal(limit, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPROF, signal.SIGALRM])
+            signal.setitimer(signal.ITIMER_PROF, LONGEST_TRIAL)
             self._let_go()
             for fd in self.descriptors():
                 os.close(fd)
@@ -168,6 +198,7 @@ class Learner:
             for stream in (0, 1, 2):
                 os.dup2(silence, stream)
             for name in self._heard:
+                signal.alarm(LONGEST_WAIT)
                 before = _descriptors()
                 with contextlib.suppress(Exception):
                     __import__(name)
