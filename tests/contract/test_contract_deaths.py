@@ -89,7 +89,9 @@ def test_a_death_in_a_chunk(setting: Setting, pool: Pool, signals: Signals) -> N
         assert values[4:5] + values[6:8] == [4, 6, 7]
     else:
         assert all(isinstance(value, procession.WorkerDied) for value in values[4:8])
-        assert "4 items of the chunk" in str(values[4])
+        assert values[4].chunk == 4
+        assert "all 4 items of its chunk share its fate" in str(values[4])
+        assert "no other task" not in str(values[4])
         assert [value.item for value in values[4:8]] == [4, 5, 6, 7]
 
 

@@ -223,3 +223,25 @@ def test_a_larger_piece_tells_more_where_a_journey_is_dear() -> None:
     assert sizer.ns_an_item == 300
     sizer.measured(1000, 900_000)
     assert sizer.ns_an_item == 900
+
+
+@pytest.mark.parametrize(("total", "sizes"), [(100_001, [50_001, 50_000]), (7, [4, 3])])
+def test_what_an_earlier_call_measured_is_believed_as_far_as_equal_shares_go(
+    total: int, sizes: list[int]
+) -> None:
+    sizer = ChunkSizer(None, 20_000_000, 10_000_000, 300)
+    assert _sizes(sizer, 2, total) == sizes
+
+
+def test_an_earlier_call_makes_no_piece_longer_than_wanted() -> None:
+    sizer = ChunkSizer(None, 20_000_000, 10_000_000, 300)
+    assert sizer.next(10**6, 2, NO_BOUND) == 20_000_000 // 300
+    sizer.measured(60_000, 60_000 * 300)
+    assert sizer.next(10**5, 2, NO_BOUND) == 10_000_000 // 300
+
+
+def test_what_is_measured_now_counts_more_than_an_earlier_call() -> None:
+    sizer = ChunkSizer(None, 20_000_000, 10_000_000, 300)
+    sizer.measured(100, 100 * MICROSECOND * 100)
+    assert sizer.ns_an_item == 100 * MICROSECOND
+    assert sizer.next(10**6, 2, NO_BOUND) == 200

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy
 
+from procession import Pool
+
 
 class Whereabouts(NamedTuple):
     """Where a task runs."""
@@ -45,6 +47,17 @@ class Gate:
     def open(self) -> None:
         """For the test: let it go on. It must be there."""
         self._held.write_text("")
+
+    def remove(self) -> None:
+        """For the test: let all go on, those that come later, too."""
+        ends = []
+        for path in (self._begun, self._held):
+            ends.append(os.open(path, os.O_RDWR))  # lets in who waits for the other end
+            free = path.with_suffix(".free")
+            free.touch()
+            free.replace(path)
+        for end in ends:
+            os.close(end)
 
 
 def here() -> Whereabouts:
@@ -101,6 +114,14 @@ def sleep_and_tell(seconds: float, path: Path) -> str:
 def buffer_of(array: numpy.ndarray) -> tuple[int, int, float]:
     """Whose memory an array is in, where, and its sum."""
     return os.getpid(), array.__array_interface__["data"][0], float(array.sum())
+
+
+def doubled_by_pools(n: int) -> list[int]:
+    """A task that has pools on its own cluster."""
+    with Pool(backend="dask") as pool:
+        assert pool.apply(double, (n,)) == 2 * n
+    with Pool(backend="dask") as pool:
+        return pool.map(double, range(n))
 
 
 def doubled(number: int) -> int:

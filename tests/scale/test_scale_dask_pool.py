@@ -21,6 +21,7 @@ from tests.scale.dask_tasks import (
     buffer_of,
     double,
     doubled,
+    doubled_by_pools,
     here,
     note,
     seven,
@@ -49,6 +50,14 @@ def test_it_has_as_many_workers_as_the_cluster_has_threads(chosen: Any) -> None:
 def call(function: Callable[[], Any]) -> Any:
     """Of functions a map."""
     return function()
+
+
+def test_pools_within_tasks_leave_room_for_what_they_wait_for(dask_cluster: DaskCluster) -> None:
+    """With more such tasks than the cluster has threads, and two pools in each."""
+    distributed = import_module("distributed")
+    with distributed.Client(dask_cluster.address, set_as_default=False) as client:
+        tasks = client.map(doubled_by_pools, range(3, 11), pure=False)
+        assert client.gather(tasks) == [[2 * x for x in range(n)] for n in range(3, 11)]
 
 
 def test_a_shared_array_is_sent_once_to_each_worker(chosen: Any) -> None:
@@ -140,7 +149,7 @@ def test_a_client_that_is_closed_meanwhile_fails_all_tasks(
         for one in held:
             with pytest.raises(EngineLost, match="connection"):
                 one.get()
-    gate.open()
+    gate.remove()  # how many have come there is up to Dask; its workers are needed by other tests
 
 
 def test_nobody_there_is_said_so() -> None:
@@ -153,10 +162,12 @@ def test_nobody_there_is_said_so() -> None:
     [
         ({"max_workers": 0}, "at least 1"),
         ({"client": object(), "address": "tcp://127.0.0.2:9"}, "not both"),
+        ({"threads_per_worker": 0}, "threads_per_worker must be at least 1"),
+        ({"priority": "high"}, "priority must be a number, not 'high'"),
     ],
 )
 def test_arguments_that_can_not_be(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, TypeError), match=words):
         Pool(backend=backends.dask(**options))
 
 

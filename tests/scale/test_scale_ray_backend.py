@@ -245,6 +245,20 @@ def test_a_shutdown_under_the_pool_is_an_answer(nodes: rays.Cluster, tmp_path: P
     backend.close(kill=True)
 
 
+def test_what_is_lost_with_the_connection_is_no_death_of_a_task(
+    nodes: rays.Cluster, tmp_path: Path
+) -> None:
+    """Whichever is noticed first."""
+    backend = RayBackend(address=nodes.address)
+    path = tmp_path / "task"
+    future = backend.submit(run, (tell_and_wait, str(path)), ())
+    begun(path)
+    ray.shutdown()
+    backend._attendant.lost.put((future, 0, ray.exceptions.WorkerCrashedError()))
+    assert lost(backend, future).is_engine
+    backend.close(kill=True)
+
+
 def test_resources_bound_the_number_of_workers(backend: RayBackend) -> None:
     half = RayBackend(num_cpus=0.5)
     assert half.workers() == 6

@@ -105,10 +105,11 @@ def execute(run: Callable[..., Any], request: bytes, small: bytes, *values: Any)
 class DaskBackend:
     """Dask as a `Backend`. It connects when it is made.
 
-    What it connects to is what Dask's users expect: the `client` or `address` given here, else the
-    client that this process has made already, else the address in Dask's configuration or the
-    environment variable ``DASK_SCHEDULER_ADDRESS``, else processes of this machine, which end with
-    the pool. The scheduler and the workers need this package installed.
+    What it connects to is what Dask's users expect: the `client` or `address` given here, else,
+    within a task of Dask's, its worker's client (the task secedes then), else the client that this
+    process has made already, else the address in Dask's configuration or the environment variable
+    ``DASK_SCHEDULER_ADDRESS``, else processes of this machine, which end with the pool. The
+    scheduler and the workers need this package installed.
 
     Args:
         max_workers: how many tasks may run at the same time; None: as many as the cluster has
@@ -126,7 +127,7 @@ class DaskBackend:
     Raises:
         ModuleNotFoundError: Dask is not installed.
         ConnectionError: there is no scheduler at `address`.
-        ValueError: the arguments can not be.
+        ValueError, TypeError: the arguments can not be.
     """
 
     name = "dask"
@@ -142,7 +143,7 @@ class DaskBackend:
         client: Any = None,
         workers: str | Sequence[str] | None = None,
         resources: Mapping[str, float] | None = None,
-        priority: int = 0,
+        priority: float = 0,
         security: Any = None,
         timeout: float | None = None,
         threads_per_worker: int = 1,
@@ -151,6 +152,10 @@ class DaskBackend:
             raise ValueError(f"max_workers must be at least 1, not {max_workers}")
         if client is not None and address is not None:
             raise ValueError("give a client or an address, not both: a client has one")
+        if threads_per_worker < 1:
+            raise ValueError(f"threads_per_worker must be at least 1, not {threads_per_worker}")
+        if not isinstance(priority, (int, float)):
+            raise TypeError(f"priority must be a number, not {priority!r}")
         self._max_workers = max_workers
         self._filter = [workers] if isinstance(workers, str) else workers and list(workers)
         self._resources = dict(resources or {})

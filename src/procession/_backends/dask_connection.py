@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Coroutine
 from importlib import import_module
 from typing import Any
@@ -74,6 +75,8 @@ def connect(
     """
     distributed = _installed()
     if client is None and address is None:
+        client = _client_of_task(distributed)
+    if client is None and address is None:
         with contextlib.suppress(ValueError):  # there is none
             client = distributed.default_client()
         address = import_module("dask").config.get("scheduler-address", None)
@@ -99,6 +102,31 @@ def connect(
             ) from error
     cluster = distributed.LocalCluster(**HERE, **here)
     return Connection(distributed.Client(cluster, **options), is_ours=True, cluster=cluster)
+
+
+class _Left(threading.local):
+    """The task for which this thread gave its place to others."""
+
+    task: str | None = None
+
+
+_left = _Left()
+
+
+def _client_of_task(distributed: Any) -> Any:
+    """Within a task of Dask's: its worker's client; else None.
+
+    The task's place is given to others until its end, or those that it waits for might never run.
+    """
+    try:
+        task = distributed.get_worker().get_current_task()
+    except (ValueError, AttributeError):
+        return None
+    client = distributed.get_client()
+    if _left.task != task and not client.asynchronous:
+        distributed.secede()
+        _left.task = task
+    return client
 
 
 def _installed() -> Any:

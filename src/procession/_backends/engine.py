@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from procession._backends.abilities import Ability
 from procession._backends.bells import Bell
@@ -57,6 +59,7 @@ class BorrowedEngine(Engine):
         self._most = most
         self._token = secrets.token_hex(16)
         self._shares = Shares(backend)
+        self._paces: MutableMapping[Any, float] = WeakKeyDictionary()
         self._is_given = Ability.BY_REFERENCE in backend.abilities
         self._initializer = initializer
         self._packed_initializer = (
@@ -64,6 +67,16 @@ class BorrowedEngine(Engine):
             if initializer is None or self._is_given
             else bytes(pack(initializer, backend, beside=False))
         )
+
+    def pace_of(self, function: Callable[..., Any]) -> float:
+        try:
+            return self._paces.get(function, 0.0)
+        except TypeError:  # it can not be hashed, or nobody can tell when it is gone
+            return 0.0
+
+    def note_pace(self, function: Callable[..., Any], nanoseconds: float) -> None:
+        with contextlib.suppress(TypeError):
+            self._paces[function] = nanoseconds
 
     def open_up(self) -> None:
         """Begin: the threads that hand on and look after it are started."""

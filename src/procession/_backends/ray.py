@@ -44,8 +44,8 @@ KEEPALIVE = {
 LOCAL = {"RAY_USAGE_STATS_ENABLED": "0", **KEEPALIVE}
 """What a Ray finds in its environment that is started here, unless it says otherwise."""
 
-PIECE_NS = 20_000_000
-"""A task costs Ray about a millisecond: some twentieth of this."""
+PIECE_NS = 50_000_000
+"""A task costs Ray a millisecond or two, and is ten to thirty on its way: about as long as this."""
 
 COUNTED = 1.0
 """Seconds that a count of the cluster's workers is good for."""
@@ -408,6 +408,9 @@ class _Attendant:
                 continue
             if lost is None:
                 return
+            if not self._backend.connected():  # that comes of it, too
+                self._backend.give_up(_GONE)
+                continue
             future, number, error = lost
             pid, node = self._backend.place_of(number)
             self._backend.bury(future, loss_of(error)._replace(pid=pid, node=node), error)

@@ -15,13 +15,7 @@ class ChunkSettler(Settler):
     """The settler of a pool on another engine."""
 
     def _settle_piece(self, piece: Piece, remains: Remains, ended: Ended) -> None:
-        count = piece.end - piece.reached
-        if count > 1:
-            told = f"{ended.cause}; " if ended.cause else ""
-            ended = ended._replace(
-                cause=f"{told}the {count} items of the chunk share its fate, for the engine does "
-                "not tell at which of them the worker was (retries run each by itself)"
-            )
+        ended = ended._replace(chunk=max(1, piece.end - piece.reached))
         # Each is charged one run; those that have leave go out again one by one.
         for item in range(piece.reached, piece.end):
             self._settle_item(piece, item, ended)

@@ -8,6 +8,9 @@ more than a share of the bytes that may be on their way, at the measured size of
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 MAP_NS = 4_000_000
 """Nanoseconds that a piece of a map shall take: nobody sees its results before the end."""
 
@@ -49,6 +52,14 @@ class Pace:
     reach = 1
     times_records = False
 
+    def pace_of(self, function: Callable[..., Any]) -> float:
+        """Nanoseconds that an item took in the last map call with that function; 0 if it is not
+        known. Nearby it is measured anew at once."""
+        return 0.0
+
+    def note_pace(self, function: Callable[..., Any], nanoseconds: float) -> None:
+        """A map call has measured it."""
+
 
 class ChunkSizer:
     """Sizes for the pieces of one call.
@@ -58,15 +69,31 @@ class ChunkSizer:
         target: nanoseconds that an adapted piece shall take.
         journey: nanoseconds that are not worth a piece: the first ones grow to it at once, and
             the last ones do not shrink below it.
+        known: nanoseconds of an item in an earlier call; 0 if there was none. It is believed as far
+            as equal shares of all go, until the first piece was measured.
     """
 
-    __slots__ = ("_fixed", "_journey", "_size", "_target", "_told", "bytes_an_item", "ns_an_item")
+    __slots__ = (
+        "_fixed",
+        "_journey",
+        "_known",
+        "_share",
+        "_size",
+        "_target",
+        "_told",
+        "bytes_an_item",
+        "ns_an_item",
+    )
 
-    def __init__(self, fixed: int | None, target: int, journey: int = 0) -> None:
+    def __init__(
+        self, fixed: int | None, target: int, journey: int = 0, known: float = 0.0
+    ) -> None:
         self._fixed = fixed
         self._target = target
         self._journey = journey
-        self._size = 1
+        self._size = max(1, min(int(target / known), LARGEST)) if known else 1
+        self._known = known
+        self._share = 0  # items of each worker, if that is all there is
         self._told = 0  # items of the largest piece that was measured
         self.ns_an_item = 0.0
         self.bytes_an_item = 0.0
@@ -85,7 +112,7 @@ class ChunkSizer:
         self._size = max(1, min(wanted, growth, LARGEST))
 
     def _least(self) -> int:
-        """Items that are worth a journey, as far as that is known."""
+        """Items that are worth a journey, as far as that was measured."""
         return int(self._journey / self.ns_an_item) if self.ns_an_item else 0
 
     def packed(self, items: int, size: int) -> None:
@@ -110,7 +137,10 @@ class ChunkSizer:
             return self._fixed if left is None else min(self._fixed, left)
         size = min(self._size, room)
         if left is not None:
-            size = min(size, max(left // (workers * SHARES), min(left, self._least())))
+            least = self._least()
+            if self._known and not self._told:
+                least = self._share = self._share or -(-left // workers)
+            size = min(size, max(left // (workers * SHARES), min(left, least)))
         if self.bytes_an_item:
             size = min(size, int(bytes_a_piece(workers) / self.bytes_an_item))
         return max(1, size)

@@ -121,6 +121,7 @@ def death_error(death: Death, task: str, item: int | None) -> Exception:
         node=ended.node,
     )
     error.broke_pool = death.breaks
+    error.chunk = ended.chunk
     return error
 
 

@@ -143,6 +143,7 @@ class Job:
         chunk_size: items a record; None to adapt it to the measured time.
         target: nanoseconds that an adapted record shall take.
         stops: whether a record that fails is run no further.
+        pace: nanoseconds that an item is known to take; 0 if it is not.
 
     Attributes:
         settled, failed, retried: items so far.
@@ -162,6 +163,7 @@ class Job:
         *,
         target: int,
         stops: bool,
+        pace: float = 0.0,
     ) -> None:
         self.engine = engine
         self.function = function
@@ -170,7 +172,7 @@ class Job:
         self.bar: Progress | None = None
         self._source = source
         fixed = None if chunk_size is None else min(chunk_size, LARGEST)
-        self._sizer = ChunkSizer(fixed, target, engine.journey_ns)
+        self._sizer = ChunkSizer(fixed, target, engine.journey_ns, pace)
         self.is_closed = False  # nobody wants the outcomes any more
         self._made: Piece | None = None  # cut and pickled, not sent yet
         self._on_the_way: set[Piece] = set()

@@ -43,7 +43,10 @@ class MapJob(Job):
     ) -> None:
         stops = options.errors == "raise" and not options.retries
         target = engine.map_ns
-        super().__init__(engine, function, source, chunk_size, options, target=target, stops=stops)
+        pace = engine.pace_of(function)
+        super().__init__(
+            engine, function, source, chunk_size, options, target=target, stops=stops, pace=pace
+        )
         self.answer: bool | None = None
         self.callback = callback
         self.error_callback = error_callback
@@ -144,6 +147,8 @@ class MapJob(Job):
     def complete(self) -> None:
         """All is here; who waits may go."""
         self.give_back()
+        if self._sizer.ns_an_item:
+            self.engine.note_pace(self.function, self._sizer.ns_an_item)
         self.engine.with_callbacks.discard(self)
         self.answer = True
         if self.bar is not None:

@@ -120,6 +120,7 @@ class Ended(NamedTuple):
         cause: the likely cause in words, where there is a guess.
         node: the machine it ran on, where an engine tells.
         runs_on: its task was given up, but could not be stopped.
+        chunk: how many items it is about: nobody knows at which of them the worker was.
     """
 
     pid: int | None
@@ -130,3 +131,4 @@ class Ended(NamedTuple):
     cause: str | None = None
     node: str | None = None
     runs_on: bool = False
+    chunk: int = 1

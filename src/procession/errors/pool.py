@@ -105,9 +105,12 @@ class WorkerDied(BrokenProcessPool):
         quarantined: whether it may be run again no more, because it has killed too many workers.
         broke_pool: whether the pool is broken by it, because that was asked for.
         node: the machine that it ran on, where the pool's engine tells; else None.
+        chunk: how many items failed together: 1, but where the pool's engine does not tell at which
+            item of a chunk the worker was.
     """
 
     broke_pool = False
+    chunk = 1
 
     def __init__(
         self,
@@ -147,7 +150,15 @@ class WorkerDied(BrokenProcessPool):
         where = "" if self.node is None else f" on {self.node}"
         how = "" if self.exitcode is None else f" ({describe_exit(self.exitcode)})"
         text = f"{who}{where} died{how} while it ran {self.task}{_at(self.item)}; "
-        text += "the pool is broken by it" if self.broke_pool else "no other task is affected"
+        if self.broke_pool:
+            text += "the pool is broken by it"
+        elif self.chunk == 1:
+            text += "no other task is affected"
+        else:
+            text += (
+                f"all {self.chunk} items of its chunk share its fate, for the engine does not tell "
+                "at which of them the worker was (retries run each by itself); no other is affected"
+            )
         if self.cause:
             text += f". Likely cause: {self.cause}"
         if self.quarantined:
