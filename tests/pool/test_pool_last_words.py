@@ -72,6 +72,16 @@ def test_an_unfinished_line_is_told_too(ctx: Any) -> None:
         assert error.output == "reading 6 ... "
 
 
+def test_an_unfinished_line_is_printed_before_its_worker_is_killed(
+    ctx: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Pool(1, context=ctx) as pool:
+        assert pool.apply(_read, (5,), {"then": "end"}) is None
+        assert pool.apply(abs, (-1,)) == 1  # the worker has come back for more
+        assert capfd.readouterr().out == "reading 5 ... "
+    pool.join()
+
+
 def test_unfinished_lines_of_two_tasks_are_two(ctx: Any, capfd: pytest.CaptureFixture[str]) -> None:
     with Pool(1, context=ctx, output="tagged") as pool:
         for number in (1, 2):

@@ -12,7 +12,7 @@ import pytest
 
 from procession._launch import streams
 from procession._worker.diary import Diary
-from procession._worker.output import end_lines, watch
+from procession._worker.output import end_lines, unfinished, watch
 from procession._worker.state import here
 from tests.worker.forked import forked
 
@@ -159,7 +159,7 @@ def test_without_tags_a_line_may_go_on_in_the_next_task(plain: Printing) -> None
         end_lines()
         print("done")
 
-    assert plain(task) == ["reading ... done\n"]
+    assert plain(task) == ["reading ... ", "done\n"]  # not kept back between them
 
 
 def test_lines_written_at_once_are_noted(plain: Printing, diary: Diary) -> None:
@@ -223,3 +223,14 @@ def test_without_page_and_tags_nothing_is_touched() -> None:
     before: Any = dict(vars(sys.stdout)), dict(vars(sys.stderr))
     watch(None, tagged=False)
     assert (dict(vars(sys.stdout)), dict(vars(sys.stderr))) == before
+
+
+def test_only_what_is_unfinished_needs_an_end(plain: Printing) -> None:
+    def task() -> None:
+        for _ in range(3):
+            print("line", bool(unfinished))
+        print("reading", end=" ... ")
+        end_lines()
+        print(bool(unfinished))
+
+    assert plain(task) == ["line False\n"] * 3 + ["reading ... ", "False\n"]

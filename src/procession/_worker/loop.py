@@ -18,7 +18,7 @@ from procession._worker.diary import Diary, Travelling
 from procession._worker.growth import Growth
 from procession._worker.invoke import Invoker
 from procession._worker.logs import ship
-from procession._worker.output import end_lines, watch
+from procession._worker.output import end_lines, unfinished, watch
 from procession._worker.state import here
 from procession._worker.stopping import listen
 
@@ -101,7 +101,6 @@ def _serve(seat: Seat) -> None:
     invoke = Invoker(channel).invoke
     left = -1 if seat.max_tasks is None else seat.max_tasks
     growth = None if seat.max_memory is None else Growth(seat.max_memory)
-    is_tagged = seat.output == "tagged"
     loaded = len(sys.modules)
     while left:
         task = claim()
@@ -113,7 +112,7 @@ def _serve(seat: Seat) -> None:
         here.function = function
         here.number = number
         outcome = invoke(kind, function, code, payload, first)
-        if is_tagged:
+        if unfinished:
             end_lines()
         here.number = 0
         del task, payload

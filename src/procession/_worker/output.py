@@ -24,6 +24,7 @@ class _Tap:
 
     def __init__(self, stream: Any) -> None:
         self._write = stream.write
+        self._stream = stream
         self._at_start = True
         self.page: Page | None = None
         self.is_tagged = False
@@ -33,19 +34,22 @@ class _Tap:
             return self._write(text)  # raises what it always did
         if self.page is not None:
             self.page.note(text)
+        if text:
+            (unfinished.discard if text[-1] == "\n" else unfinished.add)(self)
         if not self.is_tagged:
             return self._write(text)
         self._write(self._tagged(text))
         return len(text)
 
     def end_line(self) -> None:
-        """End a line that is not finished: what comes next has another tag."""
-        if not self._at_start:
-            self._at_start = True
-            with contextlib.suppress(Exception):  # nobody is here to be told
+        """Print an unfinished line. If it has a tag, end it: what comes next has another."""
+        with contextlib.suppress(Exception):  # nobody is here to be told
+            if self.is_tagged and not self._at_start:
+                self._at_start = True
                 if self.page is not None:
                     self.page.note("\n")
                 self._write("\n")
+            self._stream.flush()
 
     def _tagged(self, text: str) -> str:
         tag = here.tag()
@@ -58,18 +62,21 @@ class _Tap:
         return "".join(parts)
 
 
-_tagging: list[_Tap] = []
+unfinished: set[_Tap] = set()
+"""Those that have the beginning of a line."""
 
 
 def end_lines() -> None:
-    """A task ends: so does its line, under its own tag. Nothing happens where lines have none."""
-    for tap in _tagging:
+    """A task ends: what it has begun to print is not kept back, as the worker may be killed before
+    it has another one."""
+    for tap in {*unfinished}:
         tap.end_line()
+    unfinished.clear()
 
 
 def watch(page: Page | None, *, tagged: bool) -> None:
     """From now on, note in `page` what this process prints, and tag each line if that is asked."""
-    _tagging.clear()
+    unfinished.clear()
     for stream in (sys.stdout, sys.stderr):
         # Not every object that stands for a stream lets its methods be replaced, or has them.
         with contextlib.suppress(AttributeError, TypeError):
@@ -86,5 +93,3 @@ def _watch(stream: Any, page: Page | None, tagged: bool) -> None:
         # On the object, not a new object in its place: others hold references to it.
         stream.write = tap.write
     tap.page, tap.is_tagged = page, tagged
-    if tagged:
-        _tagging.append(tap)
