@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -81,3 +82,13 @@ def test_what_can_not_be(folder: Path, arguments: list[str], code: int, message:
 
 def test_the_functions_error_is_shown(folder: Path) -> None:
     assert "ValueError: never a" in _compare(folder, "tools:refuse", "a").stderr
+
+
+def test_an_interrupt_ends_it_without_a_traceback(folder: Path) -> None:
+    (folder / "tools.py").write_text(
+        "import os, signal\ndef interrupt(text):\n    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    ended = _compare(folder, "tools:interrupt", "a")
+    assert ended.returncode == 128 + signal.SIGINT
+    assert ended.stderr == "procession compare: ended by SIGINT\n"
+    assert ended.stdout == ""

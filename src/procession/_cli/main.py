@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -47,6 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A program that is run may end it by any exception as well.
     """
     given = [*(sys.argv[1:] if arguments is None else arguments)]
+    if given[:1] == ["run"]:
+        return _do(given)
+    try:
+        return _do(given)
+    except KeyboardInterrupt:
+        print(" ".join(("procession", *given[:1])) + ": ended by SIGINT", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _do(given: list[str]) -> int:
     ours, programs = _split(given)
     loaded: ModuleType | None = None
     if given[:1] and given[0] in _WITH_POOLS:

@@ -290,6 +290,7 @@ _FOREIGN = "the file is there, and is no journal of procession's; it was left al
 _DAMAGED = "the file is damaged ({}); nothing was overwritten: move it away, and begin a new one"
 _CHANGED = (
     "the code of {name} is not what it was when items were recorded (or it is another function of "
-    'that name: give it one of its own, name="..."). Say what is to be done: changed="keep" keeps '
-    'the recorded results and goes on with the new code; changed="again" runs all items again'
+    'that name: give it one of its own, name="...", or another journal). Say what is to be done: '
+    'changed="keep" (--changed keep) keeps the recorded results and goes on with the new code; '
+    'changed="again" (--changed again) runs all items again'
 )
