@@ -6,6 +6,7 @@ changed since. It is a whole copy, so what a child imports is all of one build.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "build/failpoints"
 _SCRATCH = ROOT / "build/failpoints.tmp"
 _STAMP = TARGET / ".built"
+_LOCK = ROOT / "build/failpoints.lock"
 
 
 def _inputs() -> Iterator[Path]:
@@ -25,16 +27,20 @@ def _inputs() -> Iterator[Path]:
         for path in folder.rglob("*"):
             if path.suffix in {".c", ".h", ".py", ".pyi", ".typed"}:
                 yield path
-            elif path.is_dir() and path.suffix != ".egg-info" and path.name != "__pycache__":
-                yield path  # its time tells that a file was removed
+
+
+def _names(inputs: list[Path]) -> str:
+    return "".join(f"{path.relative_to(ROOT)}\n" for path in sorted(inputs))
 
 
 def is_current() -> bool:
-    """Whether the copy is at least as new as every source."""
+    """Whether the copy was made of the same sources, and is newer than each."""
     if not _STAMP.exists():
         return False
-    built = _STAMP.stat().st_mtime_ns
-    return all(path.stat().st_mtime_ns < built for path in _inputs())
+    built, inputs = _STAMP.stat().st_mtime_ns, list(_inputs())
+    if _STAMP.read_text() != _names(inputs):
+        return False
+    return all(path.stat().st_mtime_ns < built for path in inputs)
 
 
 def build() -> None:
@@ -46,6 +52,7 @@ def build() -> None:
     _STAMP.touch()
     began = _STAMP.stat().st_mtime_ns
     _STAMP.unlink()
+    names = _names(list(_inputs()))
     command = ["setup.py", "--quiet", "build", "-b", str(_SCRATCH), "--build-lib", str(TARGET)]
     subprocess.run(
         [sys.executable, *command],
@@ -54,14 +61,17 @@ def build() -> None:
         stdout=sys.stderr,
         check=True,
     )
-    _STAMP.touch()
+    _STAMP.write_text(names)
     os.utime(_STAMP, ns=(began, began))
 
 
 def main() -> int:
-    """Build if needed; print the folder."""
-    if not is_current():
-        build()
+    """Build if needed; print the folder. Who comes meanwhile waits."""
+    TARGET.parent.mkdir(exist_ok=True)
+    with _LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_current():
+            build()
     print(TARGET)
     return 0
 

@@ -18,6 +18,8 @@ from tests.journal.runs import Runs, recorded
 from tests.plugins.scripts import script_environment
 
 SEED = 7
+FURTHER = 64
+"""Bytes that a run may note beyond those at which it is killed."""
 
 
 class Family:
@@ -31,7 +33,7 @@ class Family:
         self.runs = Runs(folder / "runs.log")
         self._count = 0
 
-    def begin(self) -> subprocess.Popen[bytes]:
+    def begin(self, **env: str) -> subprocess.Popen[bytes]:
         """The command once more."""
         self._count += 1
         command = [sys.executable, "-m", "procession", "map", "mapped:noted", "-j2"]
@@ -39,23 +41,25 @@ class Family:
             return subprocess.Popen(
                 [*command, "--journal", str(self.journal), "--output", str(self.output)],
                 cwd=PROGRAMS,
-                env=script_environment(RUNS_LOG=str(self.runs.path), RUN=str(self._count)),
+                env=script_environment(RUNS_LOG=str(self.runs.path), RUN=str(self._count), **env),
                 stdin=lines,
                 stdout=subprocess.PIPE,  # its end is that of the last of them
                 start_new_session=True,
             )
 
-    def kill(self, running: subprocess.Popen[bytes], after: int) -> bool:
-        """Kill all of them once so many bytes more were noted; False if they are through."""
-        assert running.stdout is not None
+    def kill(self, after: int) -> None:
+        """Begin, and kill all of them once so many bytes more were noted; they do not get far
+        beyond that."""
         until = self._size() + after
+        running = self.begin(MOST=str(until + FURTHER))
+        assert running.stdout is not None
         while self._size() < until and running.poll() is None:
             pass
         with contextlib.suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)
         assert running.stdout.read() == b""
         running.stdout.close()
-        return running.wait() == -signal.SIGKILL
+        assert running.wait() == -signal.SIGKILL, "it got through too early: nothing was tried"
 
     def _size(self) -> int:
         with contextlib.suppress(FileNotFoundError):
@@ -70,8 +74,7 @@ def check(folder: Path, items: int, kills: int) -> None:
     known: list[set[int]] = []
     for _ in range(kills):
         known.append(recorded(family.journal) if family.journal.exists() else set())
-        killed = family.kill(family.begin(), chance.randrange(2 * bytes_in_all // kills) // 2)
-        assert killed, "it got through too early: nothing was tried"
+        family.kill(chance.randrange(2 * bytes_in_all // kills) // 2)
         assert not family.output.exists()
     known.append(recorded(family.journal))
     running = family.begin()

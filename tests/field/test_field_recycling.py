@@ -7,9 +7,9 @@ import weakref
 from typing import Any
 
 from tests.field.doors import Door, Pool, mp, square
+from tests.worker.hoarding import hoard
 
 _seen: list[weakref.ref[Any]] = []
-_hoard: list[bytes] = []
 
 
 class Kept:
@@ -27,7 +27,7 @@ def _what_is_kept() -> list[bool]:
 
 
 def _grow(size: int) -> int:
-    _hoard.append(b"x" * size)
+    hoard(size)
     return os.getpid()
 
 
@@ -73,7 +73,7 @@ def test_the_end_comes_although_workers_are_being_replaced(door: type[Door]) -> 
 
 def test_a_worker_that_grows_is_replaced(door: type[Door]) -> None:
     with door(1, max_memory=64 << 20) as pool:
-        first = pool.call(_grow, 100 << 20)
+        first = pool.call(_grow, 200 << 20)
         while pool.call(_pid, 0) == first:  # it works on until its successor is there
             pass
         assert pool.call(square, 7) == 49

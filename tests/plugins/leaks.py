@@ -169,10 +169,11 @@ def _mappings() -> Counter[str]:
 
 
 def _shared_memory() -> Iterator[str]:
-    for path in _SHM.iterdir() if _SHM.is_dir() else ():
-        with contextlib.suppress(OSError):
-            if path.lstat().st_uid == os.getuid():
-                yield path.name
+    with contextlib.suppress(OSError), os.scandir(_SHM) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_uid == os.getuid():
+                    yield entry.name
 
 
 def _arena() -> dict[str, int]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
-
-_PROC = Path("/proc")
 
 
 class Process(NamedTuple):
@@ -34,8 +31,10 @@ class _Stat(NamedTuple):
 
 def read(pid: int, what: str) -> bytes:
     """The content of /proc/PID/`what`; empty if the process is gone or does not let us."""
+    # Not by pathlib: this is done for each process, twice in each test.
     try:
-        return _PROC.joinpath(str(pid), what).read_bytes()
+        with open(f"/proc/{pid}/{what}", "rb", buffering=0) as file:
+            return file.read()
     except OSError:
         return b""
 
@@ -50,7 +49,7 @@ def _stat(pid: int) -> _Stat | None:
 
 
 def _all() -> Iterator[_Stat]:
-    for entry in os.listdir(_PROC):
+    for entry in os.listdir("/proc"):
         if entry.isdecimal() and (about := _stat(int(entry))) is not None:
             yield about
 

@@ -15,6 +15,10 @@ from procession.pool import Pool
 class Killer:
     """Kills while the with-block runs; ``killed`` counts.
 
+    On a busy machine a start may take longer than the pause. So half of the workers are ready when
+    one is killed, or the work would never end; and of two in a row one was ready, for a pool whose
+    workers end before they are is broken.
+
     Args:
         pause: seconds between two kills.
     """
@@ -28,13 +32,17 @@ class Killer:
         self._thread = threading.Thread(target=self._run, name="killer")
 
     def _run(self) -> None:
+        spares_beginners = False
         while not self._stop.wait(self._pause):
-            workers = list(self._crew)
-            if workers:
+            crew = list(self._crew)
+            ready = [worker for worker in crew if worker.ready_at]
+            if ready and len(ready) * 2 >= len(crew):
+                workers = ready if spares_beginners else crew
+                victim = self._random.choice(workers)
+                spares_beginners = not victim.ready_at
                 # Its death may have been seen to a moment ago.
                 with contextlib.suppress(ValueError, OSError):
-                    sentinel = self._random.choice(workers).child.sentinel
-                    signal.pidfd_send_signal(sentinel, signal.SIGKILL)
+                    signal.pidfd_send_signal(victim.child.sentinel, signal.SIGKILL)
                     self.killed += 1
 
     def __enter__(self) -> Self:

@@ -114,10 +114,11 @@ def _use(use: Callable[[Pool], None], end: str) -> None:
     pool.join()
 
 
-def test_two_hundred_pools_in_a_row_leave_nothing() -> None:
+@pytest.mark.watchdog(240)  # five hundred forks of a large process, on a machine that may be busy
+def test_a_hundred_pools_in_a_row_leave_nothing() -> None:
     _use(_map, "with")
     before = Held.now()
-    for _ in range(100):
+    for _ in range(50):
         _use(_map, "with")
         _use(_map, "close and join")
     gc.collect()
