@@ -194,18 +194,23 @@ def test_a_signal_ends_it_in_order_and_the_next_run_goes_on(
     assert len(runs.all()) == 25
 
 
+def _begin(running: Any, output: Path) -> Any:
+    """Have it write what comes of "a" to the part of its output; its standard input."""
+    running.stdin.write("a\n")
+    running.stdin.flush()
+    part = Path(f"{output}.part")
+    while not part.exists() or not part.read_text():
+        assert running.poll() is None
+    return running.stdin
+
+
 def test_an_output_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("what was before\n")
     with opened("mapped:upper", "--output", str(path)) as running:
-        assert running.stdin is not None
-        running.stdin.write("a\n")
-        running.stdin.flush()
-        part = Path(f"{path}.part")
-        while not part.exists() or not part.read_text():
-            assert running.poll() is None
+        given = _begin(running, path)
         assert path.read_text() == "what was before\n"
-        running.stdin.close()
+        given.close()
         assert running.wait(LIMIT) == 0
     assert path.read_text() == '{"index": 0, "input": "a", "result": "A"}\n'
     assert os.listdir(tmp_path) == ["out.jsonl"]
@@ -236,16 +241,11 @@ def test_an_output_may_be_another_name_of_an_open_file(name: str, tmp_path: Path
 def test_two_runs_do_not_write_the_same_file(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     with opened("mapped:upper", "--output", str(path)) as running:
-        assert running.stdin is not None
-        running.stdin.write("a\n")
-        running.stdin.flush()
-        part = Path(f"{path}.part")
-        while not part.exists() or not part.read_text():
-            assert running.poll() is None
+        given = _begin(running, path)
         second = through_map("mapped:upper", "b", "--output", str(path))
         assert (second.returncode, second.stdout) == (2, "")
-        assert f"{part}: another run is writing it" in second.stderr
-        running.stdin.close()
+        assert f"{path}.part: another run is writing it" in second.stderr
+        given.close()
         assert running.wait(LIMIT) == 0
     assert path.read_text() == '{"index": 0, "input": "a", "result": "A"}\n'
 

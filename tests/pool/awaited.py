@@ -1,9 +1,28 @@
-"""What coroutines have a pool do."""
+"""What coroutines have a pool do, and how they are run."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from tests.plugins.scripts import LIMIT
+from tests.pool.gates import Gate
+
+
+def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """What a coroutine returns, in a loop of its own."""
+    return asyncio.run(asyncio.wait_for(work(), LIMIT))
+
+
+def gated(x: tuple[Gate | None, int]) -> int:
+    """The number, once it is let through the gate, if there is one."""
+    gate, number = x
+    if gate is not None:
+        gate.pass_through()
+    return number
 
 
 def square(x: int) -> int:

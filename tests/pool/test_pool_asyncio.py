@@ -7,7 +7,7 @@ import concurrent.futures
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -15,25 +15,13 @@ import pytest
 from procession.errors.pool import PoolTerminated, TaskTimeout, WorkerDied
 from procession.futures import Executor
 from procession.pool import Pool
-from tests.plugins.scripts import LIMIT
-from tests.pool.awaited import die, power, refuse_threes, square
+from tests.pool.awaited import die, gated, power, refuse_threes, run, square
 from tests.pool.gates import Gate, Log
 
 
 def _sleep_for_ever(log: Log, word: object = "begun") -> None:
     log.write(word)
     time.sleep(3600)
-
-
-def _gated(x: tuple[Gate | None, int]) -> int:
-    gate, number = x
-    if gate is not None:
-        gate.pass_through()
-    return number
-
-
-def _run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    return asyncio.run(asyncio.wait_for(work(), LIMIT))
 
 
 def _begun(log: Log, count: int = 1) -> Coroutine[Any, Any, None]:
@@ -51,7 +39,7 @@ def test_run_returns_the_value(pool: Pool) -> None:
         calls = [pool.run(power, x, y=2) for x in range(200)]
         return await asyncio.gather(*calls)
 
-    assert _run(work) == [x * x for x in range(200)]
+    assert run(work) == [x * x for x in range(200)]
 
 
 def test_run_raises_what_the_call_raises(pool: Pool) -> None:
@@ -66,14 +54,14 @@ def test_run_raises_what_the_call_raises(pool: Pool) -> None:
             await pool.run(square, threading.Lock())
         assert await pool.run(square, 3) == 9
 
-    _run(work)
+    run(work)
 
 
 def test_run_heeds_options(log: Log, pool: Pool) -> None:
     async def work() -> Any:
         return await pool.options(retries=2, on_death="retry").run(_die_twice, log)
 
-    assert _run(work) == 3
+    assert run(work) == 3
 
 
 def _die_twice(log: Log) -> int:
@@ -86,7 +74,7 @@ def _die_twice(log: Log) -> int:
 def test_run_waits_for_room_beside_the_loop(gate: Gate, pool: Pool) -> None:
     async def work() -> list[Any]:
         narrow = pool.options(max_in_flight=1)
-        first = asyncio.create_task(narrow.run(_gated, (gate, 1)))
+        first = asyncio.create_task(narrow.run(gated, (gate, 1)))
         await asyncio.sleep(0)
         second = asyncio.create_task(narrow.run(square, 2))
         given_up = asyncio.create_task(narrow.run(square, 3))
@@ -97,14 +85,14 @@ def test_run_waits_for_room_beside_the_loop(gate: Gate, pool: Pool) -> None:
         gate.open()
         return [await first, await second, given_up.cancelled()]
 
-    assert _run(work) == [1, 4, True]
+    assert run(work) == [1, 4, True]
 
 
 def test_a_cancelled_call_is_stopped_and_others_are_not(gate: Gate, log: Log, pool: Pool) -> None:
     async def work() -> None:
         pids = {await pool.run(os.getpid) for _ in range(20)}
         doomed = asyncio.create_task(pool.run(_sleep_for_ever, log))
-        other = asyncio.create_task(pool.run(_gated, (gate, 5)))
+        other = asyncio.create_task(pool.run(gated, (gate, 5)))
         waiting = asyncio.create_task(pool.run(log.write, "never"))
         await _begun(log)
         waiting.cancel()
@@ -116,7 +104,7 @@ def test_a_cancelled_call_is_stopped_and_others_are_not(gate: Gate, log: Log, po
         assert await pool.run(square, 3) == 9
         assert pids
 
-    _run(work)
+    run(work)
     assert log.lines() == ["begun"]
 
 
@@ -128,7 +116,7 @@ def test_a_time_limit_of_asyncios_stops_the_call(log: Log) -> None:
                     await pool.run(_sleep_for_ever, log)
             assert await pool.run(square, 3) == 9  # its only worker is free again
 
-    _run(work)
+    run(work)
 
 
 def test_terminated_pools_answer(log: Log) -> None:
@@ -144,7 +132,7 @@ def test_terminated_pools_answer(log: Log) -> None:
             with pytest.raises(ValueError, match="Pool not running"):
                 await pool.run(square, 2)
 
-    _run(work)
+    run(work)
 
 
 def test_several_loops_in_threads(pool: Pool) -> None:
@@ -170,7 +158,7 @@ def test_executors_and_run_together(pool: Pool) -> None:
         return await asyncio.gather(*calls)
 
     with Executor(1) as executor:
-        assert _run(lambda: work(executor)) == [4, 9, 16]
+        assert run(lambda: work(executor)) == [4, 9, 16]
 
 
 def test_run_needs_a_loop(pool: Pool) -> None:
@@ -181,8 +169,8 @@ def test_run_needs_a_loop(pool: Pool) -> None:
 
 def test_a_loop_that_is_closed_midway(gate: Gate, pool: Pool) -> None:
     loop = asyncio.new_event_loop()
-    results = pool.imap(_gated, [(gate, 1)])
-    call = loop.create_task(pool.run(_gated, (gate, 2)))
+    results = pool.imap(gated, [(gate, 1)])
+    call = loop.create_task(pool.run(gated, (gate, 2)))
     step = loop.create_task(results.__anext__())
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()

@@ -13,6 +13,7 @@ import pytest
 
 from procession.pool import Pool
 from tests.plugins.scripts import LIMIT
+from tests.pool.awaited import run
 
 
 def _square(x: int) -> int:
@@ -36,10 +37,6 @@ def elsewhere(request: pytest.FixtureRequest) -> Iterator[Pool]:
         pool.join()
 
 
-def _run(work: Any) -> Any:
-    return asyncio.run(asyncio.wait_for(work(), LIMIT))
-
-
 def test_calls_and_results(elsewhere: Pool) -> None:
     async def work() -> list[Any]:
         with pytest.raises(LookupError):
@@ -48,7 +45,7 @@ def test_calls_and_results(elsewhere: Pool) -> None:
         many = [value async for value in elsewhere.imap(_square, iter(range(500)))]
         return [sum(ones), many]
 
-    assert _run(work) == [sum(x * x for x in range(50)), [x * x for x in range(500)]]
+    assert run(work) == [sum(x * x for x in range(50)), [x * x for x in range(500)]]
 
 
 def test_a_cancelled_call_is_given_up() -> None:
@@ -69,7 +66,7 @@ def test_a_cancelled_call_is_given_up() -> None:
             may_end.set()
         pool.join()
 
-    _run(work)
+    run(work)
 
 
 def test_an_abandoned_iteration_closes_its_input(elsewhere: Pool) -> None:
@@ -86,5 +83,5 @@ def test_an_abandoned_iteration_closes_its_input(elsewhere: Pool) -> None:
             if value > 100:
                 break
 
-    _run(work)
+    run(work)
     assert closed.wait(LIMIT)

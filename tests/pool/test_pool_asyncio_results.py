@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from procession.errors.pool import PoolTerminated
 from procession.pool import Pool
 from tests.plugins.scripts import LIMIT
-from tests.pool.awaited import die, power, refuse_threes, square
+from tests.pool.awaited import die, gated, power, refuse_threes, run, square
 from tests.pool.gates import Gate, Log
 
 ALL = pytest.mark.parametrize("method", ["imap", "imap_unordered"])
@@ -30,17 +30,6 @@ def _logged(x: tuple[Log, int]) -> int:
     return number
 
 
-def _gated(x: tuple[Gate | None, int]) -> int:
-    gate, number = x
-    if gate is not None:
-        gate.pass_through()
-    return number
-
-
-def _run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    return asyncio.run(asyncio.wait_for(work(), LIMIT))
-
-
 @ALL
 @pytest.mark.parametrize("chunksize", [1, 7])
 @pytest.mark.parametrize("make", [range, lambda n: iter(range(n)), lambda n: list(range(n))])
@@ -49,7 +38,7 @@ def test_all_results_come(pool: Pool, method: str, chunksize: int, make: Any) ->
         results = getattr(pool, method)(square, make(1000), chunksize)
         return [value async for value in results]
 
-    values = _run(work)
+    values = run(work)
     assert (values if method == "imap" else sorted(values)) == [x * x for x in range(1000)]
 
 
@@ -58,14 +47,14 @@ def test_unpacked_items(pool: Pool, method: str) -> None:
     async def work() -> list[int]:
         return [value async for value in getattr(pool, method)(power, [(2, 3), (3, 2)])]
 
-    assert sorted(_run(work)) == [8, 9]
+    assert sorted(run(work)) == [8, 9]
 
 
 def test_no_items(pool: Pool) -> None:
     async def work() -> list[int]:
         return [value async for value in pool.imap(square, iter(()))]
 
-    assert _run(work) == []
+    assert run(work) == []
 
 
 def test_an_error_is_raised_in_its_turn_and_it_goes_on(pool: Pool) -> None:
@@ -83,7 +72,7 @@ def test_an_error_is_raised_in_its_turn_and_it_goes_on(pool: Pool) -> None:
             await anext(results)
         return got
 
-    assert _run(work) == [(0,), 1, 2, (3,), 4]
+    assert run(work) == [(0,), 1, 2, (3,), 4]
 
 
 @pytest.mark.parametrize(
@@ -96,10 +85,10 @@ def test_errors_as_asked(pool: Pool, errors: Any, expected: list[Any] | None) ->
         return [value if type(value) is int else type(value).__name__ async for value in results]
 
     if expected is not None:
-        assert _run(work) == expected
+        assert run(work) == expected
     else:
         with pytest.raises(ExceptionGroup) as caught:
-            _run(work)
+            run(work)
         assert len(caught.value.exceptions) == 2
 
 
@@ -108,7 +97,7 @@ def test_a_death_costs_one_item(pool: Pool) -> None:
         results = pool.options(errors="return").imap(_die_at_two, range(4))
         return [type(value).__name__ async for value in results]
 
-    assert _run(work) == ["int", "int", "WorkerDied", "int"]
+    assert run(work) == ["int", "int", "WorkerDied", "int"]
 
 
 def _die_at_two(x: int) -> int:
@@ -129,7 +118,7 @@ def test_an_input_that_fails(pool: Pool) -> None:
             await anext(results)
         return got
 
-    assert _run(work) == [1]
+    assert run(work) == [1]
 
 
 class _Endless:
@@ -164,7 +153,7 @@ def test_an_endless_input_is_pulled_as_results_are_consumed(pool: Pool, method: 
                     break
         assert source.closed.is_set()
 
-    _run(work)
+    run(work)
     assert threading.get_ident() not in source.threads  # the loop pulled nothing
 
 
@@ -185,7 +174,7 @@ def test_the_loop_goes_on_while_the_input_waits(pool: Pool) -> None:
         may_go_on.set()  # which nobody would come to if the loop waited for the input
         return await consumer
 
-    assert _run(work) == [0, 1, 4]
+    assert run(work) == [0, 1, 4]
 
 
 def test_other_calls_go_on_while_an_input_waits(pool: Pool) -> None:
@@ -202,7 +191,7 @@ def test_other_calls_go_on_while_an_input_waits(pool: Pool) -> None:
         may_go_on.set()
         assert await step == 1
 
-    _run(work)
+    run(work)
 
 
 @pytest.mark.parametrize("how", ["break", "aclose", "cancel", "timeout", "drop"])
@@ -215,7 +204,7 @@ def test_an_abandoned_iteration_leaves_nothing(gate: Gate, pool: Pool, how: str)
 
     async def consume(begun: asyncio.Event) -> None:
         results = pool.imap(
-            _gated, ((gate if number > 1 else None, number) for number in source.items())
+            gated, ((gate if number > 1 else None, number) for number in source.items())
         )
         assert await anext(results) == 0
         begun.set()
@@ -248,7 +237,7 @@ def test_an_abandoned_iteration_leaves_nothing(gate: Gate, pool: Pool, how: str)
         gate.open(2)  # for those that were begun
         assert await pool.run(square, 3) == 9
 
-    _run(work)
+    run(work)
     assert source.closed.wait(LIMIT)
     assert not pool._engine.streams
     pool.close()
@@ -275,7 +264,7 @@ def test_closed_while_the_input_gives_its_first_item(pool: Pool) -> None:
         await asyncio.to_thread(closed.wait)
         source.close()
 
-    _run(work)
+    run(work)
 
 
 def test_what_closing_the_input_raises(pool: Pool) -> None:
@@ -292,7 +281,7 @@ def test_what_closing_the_input_raises(pool: Pool) -> None:
             await results.aclose()
         await results.aclose()
 
-    _run(work)
+    run(work)
 
 
 def test_closed_before_it_began(log: Log, pool: Pool) -> None:
@@ -301,7 +290,7 @@ def test_closed_before_it_began(log: Log, pool: Pool) -> None:
         await results.aclose()
         assert [value async for value in results] == []
 
-    _run(work)
+    run(work)
 
 
 def test_never_asked_for_it_is_run_all_the_same(log: Log) -> None:
@@ -325,12 +314,12 @@ def test_two_consumers_share_an_iterator(pool: Pool) -> None:
         first, second, third = await asyncio.gather(consume(), consume(), consume())
         return first + second + third
 
-    assert sorted(_run(work)) == [x * x for x in range(500)]
+    assert sorted(run(work)) == [x * x for x in range(500)]
 
 
 def test_who_shares_a_cancelled_iterator_is_told(gate: Gate, pool: Pool) -> None:
     async def work() -> None:
-        results = pool.imap(_gated, [(gate, 0), (gate, 1)])
+        results = pool.imap(gated, [(gate, 0), (gate, 1)])
         first, second = asyncio.ensure_future(anext(results)), asyncio.ensure_future(anext(results))
         await asyncio.sleep(0)
         first.cancel()
@@ -338,7 +327,7 @@ def test_who_shares_a_cancelled_iterator_is_told(gate: Gate, pool: Pool) -> None
             await second
         gate.open(2)
 
-    _run(work)
+    run(work)
 
 
 def test_with_a_journal(pool: Pool, tmp_path: Path) -> None:
@@ -348,7 +337,7 @@ def test_with_a_journal(pool: Pool, tmp_path: Path) -> None:
             first = await anext(results)
         return [first] + [value async for value in kept.imap(square, iter(range(5)))]
 
-    assert _run(work) == [0, 0, 1, 4, 9, 16]
+    assert run(work) == [0, 0, 1, 4, 9, 16]
 
 
 def test_sync_and_async_in_turns(pool: Pool) -> None:
@@ -357,20 +346,20 @@ def test_sync_and_async_in_turns(pool: Pool) -> None:
         got = [next(results), await anext(results), next(results)]
         return got + [value async for value in results]
 
-    assert _run(work) == [0, 1, 4, 9, 16, 25]
+    assert run(work) == [0, 1, 4, 9, 16, 25]
 
 
 def test_a_pool_that_ends_under_an_iteration(gate: Gate) -> None:
     async def work() -> None:
         with Pool(1) as pool:
-            results = pool.imap(_gated, [(gate, 1)])
+            results = pool.imap(gated, [(gate, 1)])
             step = asyncio.ensure_future(anext(results))
             await asyncio.sleep(0)
             await asyncio.to_thread(pool.terminate)
             with pytest.raises(PoolTerminated):
                 await step
 
-    _run(work)
+    run(work)
 
 
 def test_an_async_iterable_is_no_input(pool: Pool) -> None:
@@ -381,4 +370,4 @@ def test_an_async_iterable_is_no_input(pool: Pool) -> None:
         with pytest.raises(TypeError, match="only be iterated over by async for"):
             pool.imap(square, numbers())  # type: ignore[arg-type]
 
-    _run(work)
+    run(work)

@@ -32,8 +32,9 @@ def fetch_to_the_end(future: Any) -> None:
         future.result()
 
 
-def test_a_killed_worker_fails_its_task_and_no_other(
-    own_dask_cluster: DaskCluster, tmp_path: Path
+@pytest.mark.parametrize("gone", ["worker", "node"])
+def test_who_is_gone_fails_its_task_and_no_other(
+    own_dask_cluster: DaskCluster, tmp_path: Path, gone: str
 ) -> None:
     one, other = Gate(tmp_path, "one"), Gate(tmp_path, "other")
     with Pool(backend=backends.dask(address=own_dask_cluster.address)) as pool:
@@ -41,25 +42,10 @@ def test_a_killed_worker_fails_its_task_and_no_other(
         lives = pool.apply_async(through, (other, "other"))
         victim, survivor = one.await_task(), other.await_task()
         assert {victim.host, survivor.host} == set(own_dask_cluster.NODES)
-        os.kill(victim.pid, signal.SIGKILL)
-        with pytest.raises(WorkerDied) as caught:
-            dies.get()
-        assert (caught.value.pid, caught.value.node) == victim
-        other.open()
-        assert lives.get() == "other"
-        assert pool.map(double, range(1000)) == [2 * number for number in range(1000)]
-
-
-def test_a_node_that_is_gone_fails_its_task_and_no_other(
-    own_dask_cluster: DaskCluster, tmp_path: Path
-) -> None:
-    one, other = Gate(tmp_path, "one"), Gate(tmp_path, "other")
-    with Pool(backend=backends.dask(address=own_dask_cluster.address)) as pool:
-        dies = pool.apply_async(through, (one, "one"))
-        lives = pool.apply_async(through, (other, "other"))
-        victim = one.await_task()
-        other.await_task()
-        own_dask_cluster.nodes[victim.host].kill()
+        if gone == "worker":
+            os.kill(victim.pid, signal.SIGKILL)
+        else:
+            own_dask_cluster.nodes[victim.host].kill()
         with pytest.raises(WorkerDied) as caught:
             dies.get()
         assert (caught.value.pid, caught.value.node) == victim
