@@ -17,15 +17,15 @@ STAYING = "staying"
 WAITING = "waiting for children"
 
 _HEAD = """
-import os, signal, sys
+import os, signal, sys, time
 from procession import context
 from procession._engine import supervisor
 from procession._launch import exits
 
 def stay(x=None):
     print("staying", flush=True)
-    while True:
-        signal.pause()
+    while True:  # a signal just before a sleep does not end it
+        time.sleep(0.01)
 def ignore():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -35,7 +35,8 @@ def stay_deaf(x=None):
 def stay_deaf_with_child(method):
     ignore()
     context.get_context(method).Process(target=stay_deaf).start()
-    signal.pause()
+    while True:
+        time.sleep(0.01)
 def clean_up():
     try:
         stay()

@@ -16,8 +16,8 @@ from procession.pool import Pool
 
 def stay(x=None):
     print("staying", flush=True)
-    while True:
-        time.sleep(100)
+    while True:  # a signal just before a sleep does not end it
+        time.sleep(0.01)
 def spin(x=None):
     print("staying", flush=True)
     while True:
@@ -34,7 +34,7 @@ _WAITS = {
     "get": "[pool.apply_async(stay) for _ in range(4)][-1].get()",
     "get with a time limit": "pool.apply_async(stay).get(1000)",
     "callback": "pool.apply_async(stay, callback=print).get()",
-    "sleep": "pool.map_async(stay, range(10), 1); time.sleep(1000)",
+    "sleep": "pool.map_async(stay, range(10), 1)\n    while True: time.sleep(0.01)",
 }
 
 
@@ -103,9 +103,14 @@ while True:
 def test_programs_that_tasks_start_hear_it_too(
     at_a_terminal: Callable[..., tuple[int, str]],
 ) -> None:
-    text = """
+    text = '''
 import subprocess
-program = "import time; print('staying', flush=True); time.sleep(1000)"
+program = """
+import time
+print('staying', flush=True)
+while True:
+    time.sleep(0.01)
+"""
 def call():
     return subprocess.run([sys.executable, "-c", program], stderr=subprocess.DEVNULL).returncode
 with Pool(1) as pool:
@@ -116,7 +121,7 @@ with Pool(1) as pool:
             break
         except KeyboardInterrupt:
             pass
-"""
+'''
     code, output = at_a_terminal(text)
     assert (code, output) == (0, "staying\nended by -2\n")
 

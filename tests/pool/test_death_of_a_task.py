@@ -224,4 +224,5 @@ def test_blocks_of_the_dead_are_given_back(pool: Pool) -> None:
         with pytest.raises(WorkerDied):
             pool.apply(die_with, (bytes(1 << 20),))
     pool.map(_square, range(4))
-    assert arena_statistics()["blocks"] <= before + 2  # the function's, and perhaps a worker's own
+    # The function's, and perhaps one of each worker's own: five of the dead would be more.
+    assert arena_statistics()["blocks"] <= before + 3

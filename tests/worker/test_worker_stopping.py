@@ -179,7 +179,10 @@ def _in_a_thread(begun: Gate, gate: Gate) -> str:
     found: list[str] = []
     thread = threading.Thread(target=lambda: found.append(_wait(begun, gate)))
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except RuntimeError as error:  # "release unlocked lock": 3.11's join(), as the thread ends
+        raise error.__context__ or error from None
     return found[0]
 
 
