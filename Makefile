@@ -39,7 +39,11 @@ setup: $(VENV)/.package $(VENV)/.dev
 
 test: setup failpoints
 	$(RUN) tools/core_tests.py
+ifeq ($(strip $(ARGS)),)
+	$(RUN) tools/lanes.py '$(PYTEST) --lane 1/2' '$(PYTEST) --lane 2/2'
+else
 	$(PYTEST) $(ARGS)
+endif
 
 # The same tree in another environment; the extension is the same file for both.
 test-scale: setup failpoints $(SCALE)/.scale

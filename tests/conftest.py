@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 pytest_plugins = [
     "pytester",
     "tests.plugins.clusters",
+    "tests.plugins.lanes",
     "tests.plugins.leaks",
     "tests.plugins.scripts",
     "tests.plugins.starting",
