@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from typing import Any
 
 import pytest
@@ -51,3 +52,25 @@ class _Mirror:
 
     def __abs__(self) -> list[int]:
         return [1]
+
+
+@pytest.mark.parametrize("what", [messages.CALL, messages.MAP])
+def test_an_engine_that_ends_its_worker_gets_no_outcome(what: int) -> None:
+    """Ray does so with an exception in the midst of a task; it is a death, and may be retried."""
+    for is_engines in (False, True):
+        end = SystemExit(1)
+        payload = dumps(((end,), {}) if what == messages.CALL else [end])
+        request = Request(
+            "token", what, 2 + is_engines, dumps(partial(_ended_by, is_engines)), payload, 0, 1
+        )
+        if is_engines:
+            with pytest.raises(SystemExit):
+                run(request)
+        else:
+            assert run(request).kind in (messages.ERROR, messages.OUTCOMES)
+
+
+def _ended_by(is_engines: bool, end: SystemExit) -> None:
+    if is_engines:
+        end.ray_terminate_msg = "SIGTERM"  # type: ignore[attr-defined]
+    raise end

@@ -25,6 +25,7 @@ class _Store:
     name = "store"
     abilities = frozenset({Ability.BROADCAST})
     piece_ns = 1_000_000
+    has_more = False
 
     def __init__(self) -> None:
         self.kept: list[bytes] = []

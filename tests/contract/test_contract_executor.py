@@ -134,6 +134,20 @@ def test_shutdown_cancels(make_executor: Callable[..., Executor], signals: Signa
     executor.shutdown()
 
 
+def test_no_more_run_at_a_time_than_it_has_workers(
+    make_executor: Callable[..., Executor], signals: Signals
+) -> None:
+    """However many the engine has."""
+    executor = make_executor(1)
+    first = executor.submit(wait_for, signals, "began", "end")
+    second = executor.submit(signals.is_set, "end")
+    signals.wait("began")
+    done, _ = concurrent.futures.wait([second], timeout=0.5)  # a right one never is
+    assert not done
+    signals.set("end")
+    assert (first.result(), second.result()) == ("done", True)
+
+
 def test_termination(executor: Executor, signals: Signals) -> None:
     futures = [executor.submit(wait_for, signals, "began", "end") for _ in range(5)]
     signals.wait("began")

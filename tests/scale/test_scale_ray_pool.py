@@ -104,11 +104,14 @@ def test_a_node_dies_in_the_middle_of_a_map(
     wider.join()
 
 
-def test_who_may_not_run_again_has_the_node_and_the_process(pool: Pool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])  # Ray itself sends both
+def test_who_may_not_run_again_has_the_node_and_the_process(
+    number: signal.Signals, pool: Pool, tmp_path: Path
+) -> None:
     paths = [tmp_path / str(number) for number in range(3)]
     results = [pool.apply_async(tell_and_wait, (str(path),)) for path in paths]
     pid, node = begun(paths[0])
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
     with pytest.raises(WorkerDied) as caught:
         results[0].get(rays.PATIENCE)
     assert (caught.value.pid, caught.value.node) == (pid, node)

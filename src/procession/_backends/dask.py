@@ -133,6 +133,7 @@ class DaskBackend:
     name = "dask"
     abilities = frozenset({Ability.SURVIVES, Ability.PLACE, Ability.BROADCAST, Ability.INITIALIZER})
     piece_ns = PIECE_NS
+    has_more = False  # those wait here
     local_advice = "distributed.Lock, Queue, Variable and their kin"
 
     def __init__(

@@ -50,6 +50,7 @@ class BorrowedEngine(Engine):
     ) -> None:
         there = max(1, backend.workers())
         super().__init__(there if most is None else min(most, there))
+        self._has_more = backend.has_more or there > self.workers
         self.settler = ChunkSettler(self)
         self.backend = backend
         self.map_ns = max(1, backend.piece_ns)
@@ -82,7 +83,7 @@ class BorrowedEngine(Engine):
         """Begin: the threads that hand on and look after it are started."""
         backend, bell = self.backend, Bell()
         self.relay = Relay(backend, self.open, self._load, bell.ring)
-        self.relay.resize(self.workers)
+        self.relay.resize(self.workers, has_more=self._has_more)
         self.channel = cast(Any, self.relay)
         functions = GivenPublishing() if self._is_given else Publishing(backend, self.ledger)
         self.functions = cast(Any, functions)

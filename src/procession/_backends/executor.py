@@ -40,6 +40,7 @@ class ExecutorBackend:
     name = "executor"
     abilities = frozenset({Ability.INITIALIZER})
     piece_ns = PIECE_NS
+    has_more = False
     local_advice = "what the executor has itself, or the standard library's multiprocessing"
 
     def __init__(self, executor: Executor, workers: int | None = None) -> None:

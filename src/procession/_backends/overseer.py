@@ -173,7 +173,8 @@ class Overseer:
         except Exception:  # it can not be reached now; what is under way will tell
             return
         engine.workers = there if self._most is None else min(self._most, there)
-        self._relay.resize(engine.workers)
+        has_more = self._backend.has_more or there > engine.workers
+        self._relay.resize(engine.workers, has_more=has_more)
 
     def _sleep(self) -> None:
         is_quiet = self._engine.is_idle

@@ -191,6 +191,7 @@ class RayBackend:
         }
     )
     piece_ns = PIECE_NS
+    has_more = False
 
     def __init__(
         self,
@@ -256,9 +257,9 @@ class RayBackend:
 
     def _room(self, has: Mapping[str, float]) -> int:
         rooms = [int(has.get(name, 0) / takes) for name, takes in self._takes.items() if takes]
-        if self._max_workers is not None:
-            rooms.append(self._max_workers)
-        return max(1, min(rooms))
+        most = self._max_workers
+        self.has_more = most is not None and all(room > most for room in rooms)
+        return max(1, min(rooms if most is None else [most, *rooms]))
 
     def submit(self, run: Callable[..., Any], request: Any, handles: Sequence[Any]) -> Future[Any]:
         """Have Ray call ``run(request, *values)``.

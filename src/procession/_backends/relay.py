@@ -39,7 +39,7 @@ STEP = 0.5
 """Seconds after which a sleeper looks around in any case."""
 
 PLACES_A_WORKER = 2
-"""Requests under way: one that runs, one that waits beside it."""
+"""Requests under way: one that runs, one that waits beside it, where it would wait."""
 
 _LAST_OUTCOME = messages.OUTCOMES
 
@@ -104,7 +104,7 @@ class Relay:
         alert: wakes the overseer.
 
     Attributes:
-        workers: how many tasks the engine runs at the same time.
+        workers, has_more: so many tasks are to run at the same time; the engine would run more.
         losses: flights whose worker was lost; for the overseer.
         refusal: what the engine said when it took nothing more.
     """
@@ -116,7 +116,7 @@ class Relay:
         load: Callable[[Record], Cargo],
         alert: Callable[[], object],
     ) -> None:
-        self.workers = 1
+        self.workers, self.has_more = 1, False
         self.losses: deque[tuple[Flight, Loss]] = deque()
         self.refusal: BaseException | None = None
         self.alert = alert
@@ -140,10 +140,10 @@ class Relay:
         self._bell = Bell()
         self._thread = threading.Thread(target=self._run, name="procession-relay", daemon=True)
 
-    def resize(self, workers: int) -> None:
+    def resize(self, workers: int, *, has_more: bool) -> None:
         """So many tasks are run at the same time from now on."""
-        if workers != self.workers:
-            self.workers = workers
+        if (workers, has_more) != (self.workers, self.has_more):
+            self.workers, self.has_more = workers, has_more
             self._bell.ring()
 
     def start(self) -> None:
@@ -221,8 +221,8 @@ class Relay:
         """The next one, if there is a place for it."""
         with self._lock:
             for number, record in [*itertools.islice(self._queue.items(), 1)]:
-                is_timed = record.options.timeout is not None
-                places = self.workers if is_timed else PLACES_A_WORKER * self.workers
+                begins = self.has_more or record.options.timeout is not None
+                places = self.workers if begins else PLACES_A_WORKER * self.workers
                 if len(self._busy) >= places:
                     return None
                 flight = Flight(next(self._serial), record)

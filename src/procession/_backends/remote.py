@@ -165,7 +165,7 @@ def from_beside(inner: bytes, places: Iterable[Any]) -> Any:
 
 
 def run(request: Request, *values: Any) -> Response:
-    """Run a record; called by the engine, on its worker. Never raises."""
+    """Run a record; called by the engine, on its worker. Raises nothing but what ends that."""
     began = perf_counter_ns()
     function = request.function
     if function is None:
@@ -307,8 +307,15 @@ def names_local(pickled: bytes) -> bool:
     return b"procession._core.binding" in pickled and b"arrive" in pickled
 
 
+ENDS_WORKER = "ray_terminate_msg"
+"""An attribute of the SystemExit by which Ray ends a worker (of SIGTERM, say) whatever it is at."""
+
+
 def _encode_error(error: BaseException) -> bytes:
-    """What a call raised, without our own lines."""
+    """What a call raised, without our own lines. If the engine ends this worker by it, that is no
+    outcome of the call's but a death: raises it again."""
+    if type(error) is SystemExit and hasattr(error, ENDS_WORKER):
+        raise error
     return encode_raised(error, globals())
 
 

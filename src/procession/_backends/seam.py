@@ -35,11 +35,13 @@ class Backend(Protocol):
         name: for people: "ray", "threads", "ProcessPoolExecutor".
         abilities: what it can do.
         piece_ns: nanoseconds of a worker's time that a chunk shall take to be worth its journey.
+        has_more: whether it would run more at the same time than ``workers()``, if it was given it.
     """
 
     name: str
     abilities: frozenset[Ability]
     piece_ns: int
+    has_more: bool
 
     def workers(self) -> int:
         """How many tasks it runs at the same time now; at least 1."""

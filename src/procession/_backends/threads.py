@@ -33,6 +33,7 @@ class ThreadsBackend:
         {Ability.BY_REFERENCE, Ability.SURVIVES, Ability.INITIALIZER, Ability.LOCAL_OBJECTS}
     )
     piece_ns = PIECE_NS
+    has_more = False
 
     def __init__(self, workers: int | None = None) -> None:
         few = "workers must be at least 1"
