@@ -232,3 +232,13 @@ def test_a_program_run_on_ours_registers_with_what_it_sees(
         str(program),
     )
     assert "stdout=\"['as registered'] as registered\\n\", stderr=''" in done.stdout
+
+
+def test_what_is_registered_again_is_used_from_then_on(registered: Pool) -> None:
+    """For what is pickled by value, as functions without a name are, too."""
+    sheet, pickler = Sheet("s"), multiprocessing.reduction.ForkingPickler
+    assert registered.apply(lambda sheet: sheet.made, (sheet,)) == "as registered"
+    assert registered.apply(lambda: sheet.made) == "as registered"
+    pickler.register(Sheet, lambda sheet: (Sheet, (sheet.text, "otherwise")))
+    assert registered.apply(lambda sheet: sheet.made, (sheet,)) == "otherwise"
+    assert registered.apply(lambda: sheet.made) == "otherwise"

@@ -59,7 +59,7 @@ class Reducers:
         self.borrow: Callable[[], object] = lambda: None  # loads the table
         self._agrees: Callable[[type], bool] = _AS_PLAIN.__contains__
         self._counted = 0
-        self._by_value: tuple[Any, Any] = (None, None)  # the tables' sizes, and a kind of pickler
+        self._by_value: tuple[Any, Any] = (None, None)  # made for these tables: a kind of pickler
 
     def use(
         self, table: Mapping[type, Callable[[Any], Any]], agrees: Callable[[type], bool]
@@ -95,12 +95,12 @@ class Reducers:
     def by_value(self, kind: Any) -> Any:
         """``kind``, cloudpickle's pickler, with this table besides its own."""
         arrays.look_around()
-        sizes = len(self.table), len(arrays.table)
-        if self._by_value[0] != sizes:
+        tables = dict(self.table), len(arrays.table)  # a type may have been registered again
+        if self._by_value[0] != tables:
             own = kind.dispatch_table
             table = ChainMap(self._theirs(), copyreg.dispatch_table, arrays.table, own)
             # The table is read when a pickler is made, and from its class.
-            self._by_value = sizes, type("Pickler", (kind,), {"dispatch_table": table})
+            self._by_value = tables, type("Pickler", (kind,), {"dispatch_table": table})
         return self._by_value[1]
 
 
