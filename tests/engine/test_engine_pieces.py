@@ -15,6 +15,7 @@ from procession import _core
 from procession._codec import messages
 from procession._codec.exceptions import decode_exception
 from procession._codec.objects import loads
+from procession._engine.entries import FAILURE
 from procession._engine.options import Options
 from procession._engine.pieces import Piece
 from procession._engine.policy import PoolState
@@ -387,3 +388,41 @@ def test_a_handler_that_collects_anywhere_doubles_nothing(kind: str) -> None:
         if handler.left > 0:
             assert place > 10
             break
+
+
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_part_that_had_no_memory_here_fails_its_items(twice: bool, retries: int) -> None:
+    """The piece goes on."""
+    engine = FakeEngine()
+    engine.channel.tells_twice = twice
+    job = engine.start_map(range(4), 4, Options(errors="return", retries=retries))
+    engine.claim()
+    for item in range(3):
+        engine.channel.begin(0)
+        engine.channel.finish(0, item)
+        engine.channel.flush(0)
+    number, _, _, *rest = engine.channel.results[1]
+    error = MemoryError()
+    engine.channel.results[1] = (number, FAILURE | messages.PART, error, *rest)
+    engine.collect()
+    assert [*engine.open] == [number]
+    assert job.counts()[:2] == (3, 1)
+    engine.run()
+    engine.wait(job)
+    assert job.outcome() == (True, [0, error, 2, 3])
+    engine.assert_clean()
+
+
+def test_a_last_part_that_had_no_memory_here_fails_what_is_left() -> None:
+    engine = FakeEngine()
+    job = engine.start_map(range(4), 4, Options(errors="return"))
+    engine.claim()
+    engine.channel.begin(0)
+    engine.channel.finish(0, 0)
+    engine.channel.flush(0)
+    error: Any = MemoryError()
+    engine.channel.answer_whole(0, FAILURE, error)
+    engine.wait(job)
+    assert job.outcome() == (True, [0, error, error, error])
+    engine.assert_clean()

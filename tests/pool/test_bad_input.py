@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -368,3 +369,19 @@ def test_a_pool_does_not_travel_to_its_own_tasks(pool: Pool) -> None:
     result = pool.map_async(_use, [pool])
     assert isinstance(error_of(result), NotImplementedError)
     _goes_on(pool)
+
+
+def _replace_map() -> None:
+    builtins.map = lambda function, *items: [*_map(function, *items)]  # type: ignore[assignment, misc]
+
+
+_map = map
+
+
+def test_a_map_that_somebody_has_replaced_in_the_workers_is_told() -> None:
+    """By one that gives no iterator: the worker goes on."""
+    with Pool(1, _replace_map) as pool:
+        with pytest.raises(TypeError, match=r"map\(\) returned no iterator, but \["):
+            pool.map(abs, [-1, -2])
+        assert pool.apply(abs, (-3,)) == 3
+    pool.join()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from procession import _core
 from procession.queues import Empty, Full, JoinableQueue, Queue, SimpleQueue
+from tests.sync.waits import interrupted_when, is_waiting_here
 
 LARGE = _core.INLINE_LIMIT + 1
 
@@ -330,3 +333,55 @@ def test_what_was_piled_up_is_given_back() -> None:
         while not queue.empty():
             queue.get_many(1000)
         assert _core.arena_statistics()["blocks"] <= before + 2
+
+
+class _Raising:
+    """Raises something when it is unpickled."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __reduce__(self) -> Any:
+        return _raise, (self.error,)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def test_an_interrupt_among_many_goes_before_an_error() -> None:
+    queue = Queue()
+    queue.put_many([1, _Raising(ValueError("first")), _Raising(KeyboardInterrupt()), 2])
+    with pytest.raises(KeyboardInterrupt) as caught:
+        queue.get_many(4, timeout=60)
+    assert caught.value.got == [1, 2]  # type: ignore[attr-defined]
+    queue.put_many([_Raising(KeyboardInterrupt()), _Raising(ValueError("second"))])
+    with pytest.raises(KeyboardInterrupt):
+        queue.get_many(2, timeout=60)
+
+
+def test_an_interrupt_while_the_last_of_many_wait_for_room_is_raised() -> None:
+    """And not the error that had ended them."""
+    queue = Queue(1)
+    queue.put(0)
+
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("no more of these")
+
+    with interrupted_when(is_waiting_here(os.getpid())), pytest.raises(KeyboardInterrupt):
+        queue.put_many(items())
+    assert queue.get() == 0
+
+
+def test_who_is_interrupted_does_not_wait_for_room() -> None:
+    queue = Queue(1)
+    queue.put(0)
+
+    def items() -> Iterator[int]:
+        yield 1
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        queue.put_many(items())
+    assert queue.get() == 0

@@ -185,3 +185,12 @@ def test_an_error_of_a_filter_ends_nothing(
     handler.removeFilter(bad)
     handle_record(payload)
     assert handler.lines == ["text"]
+
+
+def test_a_record_without_memory_here_is_said_to_be_lost(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    handle_record(MemoryError("no room"))
+    said = capsys.readouterr().err
+    assert "A worker's log record was lost" in said
+    assert "MemoryError: no room" in said

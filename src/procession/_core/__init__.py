@@ -2,8 +2,9 @@
 
 - ``bind_module.c`` makes the module, ``bind_family.c`` gives it the process's arena.
 - A pool: ``bind_channel.c`` its rings and claims (two sides: ``bind_parent.c`` with
-  ``bind_seats.c``, ``bind_worker.c`` with ``bind_run.c``), ``bind_turn.c`` a turn,
-  ``bind_numbers.c`` lists of numbers as machine words, ``bind_outcomes.c`` what came of items.
+  ``bind_submit.c`` and ``bind_seats.c``, ``bind_worker.c`` with ``bind_run.c``), ``bind_turn.c`` a
+  turn, ``bind_numbers.c`` lists of numbers as machine words, ``bind_outcomes.c`` what came of
+  items.
 - ``bind_apart.c``: results and queue items whose buffers travel beside their pickle.
 - What processes share by handles: ``bind_object.c`` is what all handles have in common,
   ``bind_settle.c`` looks after them when a process forks, ``bind_place.c`` knows where the caller
@@ -15,6 +16,7 @@
   process's own, ``bind_room.c`` waits for room, ``bind_pickle.c`` is plain pickle of what is
   small.
 - ``bind_census.c`` lists who holds what and who waits for it, of any family.
+- ``bind_raised.c``: exceptions that wait until what has begun is done.
 - ``bind_failpoint.c``: the tests' fail points.
 
 ``binding.pyi`` is the typed description of it all.
@@ -34,6 +36,7 @@ from procession._core.binding import (
     PrivateView,
     address_of,
     adopt,
+    after_fork,
     alive,
     arena_descriptor,
     arena_statistics,
@@ -76,6 +79,7 @@ __all__ = [
     "PrivateView",
     "address_of",
     "adopt",
+    "after_fork",
     "alive",
     "arena_descriptor",
     "arena_statistics",
@@ -109,5 +113,5 @@ __all__ = [
     "withdraw_pins",
 ]
 
-os.register_at_fork(before=before_fork, after_in_child=settle)
+os.register_at_fork(before=before_fork, after_in_parent=after_fork, after_in_child=settle)
 atexit.register(leave)  # our children call it themselves

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bind_raised.h"
+
 #define MANY_ROOM 262144u /* bytes of records that get_many() takes at once */
 #define DRAINED 64u       /* items that are thrown away at once */
 
@@ -107,20 +109,22 @@ PyObject *queue_get_simply(Queue *self, PyObject *ignored)
 }
 
 /* The first item that can not be unpickled raises; the exception has the others. */
-static PyObject *raise_with(PyObject *type, PyObject *error, PyObject *trace, PyObject *others)
+static PyObject *raise_with(struct raised *kept, PyObject *others)
 {
-    PyErr_NormalizeException(&type, &error, &trace);
-    if (!error || PyObject_SetAttrString(error, "got", others) < 0)
+    PyErr_NormalizeException(&kept->type, &kept->value, &kept->trace);
+    if (!kept->value || PyObject_SetAttrString(kept->value, "got", others) < 0)
         PyErr_Clear(); /* an exception that takes no attributes */
     Py_DECREF(others);
-    PyErr_Restore(type, error, trace);
+    raise_kept(kept);
     return NULL;
 }
 
 static PyObject *unpack_all(const struct pcn_share *share, const struct pcn_taking *taking)
 {
     PyObject *objects = PyList_New(0);
-    PyObject *type = NULL, *error = NULL, *trace = NULL;
+    struct raised kept = {NULL, NULL, NULL};
+    if (!objects)
+        keep_raised(&kept);
     for (uint64_t at = 0; at < taking->used;) {
         struct pcn_item item = pcn_queue_taken(share, taking, &at);
         PyObject *object = unpack_item(share->arena, &item);
@@ -129,17 +133,13 @@ static PyObject *unpack_all(const struct pcn_share *share, const struct pcn_taki
             continue;
         }
         Py_XDECREF(object);
-        if (!type)
-            PyErr_Fetch(&type, &error, &trace);
-        else
-            PyErr_Clear();
+        if (PyErr_Occurred())
+            keep_raised(&kept);
     }
-    if (!type)
-        return objects;
-    if (objects)
-        return raise_with(type, error, trace, objects);
-    PyErr_Restore(type, error, trace);
-    return NULL;
+    if (kept.type && objects)
+        return raise_with(&kept, objects);
+    raise_kept(&kept);
+    return objects;
 }
 
 PyObject *queue_get_many(Queue *self, PyObject *const *args, Py_ssize_t count,

@@ -1,8 +1,7 @@
-/* Channel, the parent's side: submit, collect, wait.
+/* Channel, the parent's side: collect, wait.
  *
  * Whatever hands a result to its entry happens in one go under the GIL, with no Python
- * code in between that a signal handler could interrupt: no result can be lost on the way.
- * The same holds for what is sent: it is in the ring and in the ledger, or in neither. */
+ * code in between that a signal handler could interrupt: no result can be lost on the way. */
 #include "bind_channel.h"
 
 #include <limits.h>
@@ -10,85 +9,14 @@
 
 #include "bind_apart.h"
 #include "bind_memory.h"
+#include "bind_raised.h"
 #include "platform.h"
 
 /* Answers of a kind up to this one are outcomes; others ask for something. */
 #define LAST_OUTCOME_KIND 1u
 
-static int note_block(const Channel *self, PyObject *entry, pcn_block_id block)
-{
-    PyObject *number = PyLong_FromUnsignedLong(block);
-    int failed = number ? PyObject_SetAttr(entry, self->block_name, number) : -1;
-    Py_XDECREF(number);
-    return failed;
-}
-
-/* Push the record. The entry is in `open` before anybody can answer, and only if it is sent. */
-static enum pcn_status send_entry(Channel *self, struct pcn_arena *arena, PyObject *open,
-                                  PyObject *number, PyObject *entry,
-                                  struct pcn_message *message, const void *payload,
-                                  uint64_t *position)
-{
-    if (PyDict_SetItem(open, number, entry) < 0)
-        return PCN_REFUSED;
-    enum pcn_status status = PCN_BUSY;
-    if (message->length <= PCN_INLINE_LIMIT)
-        status = pcn_channel_submit(arena, self->channel, message, payload, false, position);
-    if (status == PCN_BUSY) {
-        channel_enter(self);
-        Py_BEGIN_ALLOW_THREADS
-        status = pcn_channel_submit(arena, self->channel, message, payload, true, position);
-        Py_END_ALLOW_THREADS
-        channel_leave(self);
-    }
-    if (status != PCN_OK && PyDict_DelItem(open, number) < 0)
-        PyErr_Clear();
-    return status;
-}
-
-PyObject *channel_submit(Channel *self, PyObject *const *args, Py_ssize_t count)
-{
-    unsigned long long task, kind, function, code, first = 0, end = 1;
-    if ((count != 7 && count != 9) || !PyDict_Check(args[1])) {
-        PyErr_SetString(PyExc_TypeError, "submit(entry, open, number, kind, function, code, "
-                                         "payload, first, end)");
-        return NULL;
-    }
-    if (!self->block || self->released)
-        Py_RETURN_FALSE; /* it comes too late */
-    if (unsigned_argument(args[2], &task) < 0 || unsigned_argument(args[3], &kind) < 0 ||
-        unsigned_argument(args[4], &function) < 0 || unsigned_argument(args[5], &code) < 0)
-        return NULL;
-    if (count == 9 &&
-        (unsigned_argument(args[7], &first) < 0 || unsigned_argument(args[8], &end) < 0))
-        return NULL;
-    if (first > end || end > PCN_MAX_ITEMS) {
-        PyErr_Format(PyExc_ValueError, "items %llu to %llu: a record has at most %u", first, end,
-                     PCN_MAX_ITEMS);
-        return NULL;
-    }
-    struct pcn_arena *arena = family_arena();
-    Py_buffer payload;
-    if (!arena || !channel_is_parent(self, arena) ||
-        PyObject_GetBuffer(args[6], &payload, PyBUF_SIMPLE) < 0)
-        return NULL;
-    struct pcn_message message = {.task = task,
-                                  .kind = (uint32_t)kind,
-                                  .function = function,
-                                  .code = (uint32_t)code,
-                                  .length = (uint64_t)payload.len,
-                                  .first = (uint32_t)first,
-                                  .end = (uint32_t)end};
-    uint64_t position = 0;
-    enum pcn_status status =
-        send_entry(self, arena, args[1], args[2], args[0], &message, payload.buf, &position);
-    PyBuffer_Release(&payload);
-    if (status == PCN_FULL)
-        Py_RETURN_FALSE;
-    if (status == PCN_OK && note_block(self, args[0], message.block) == 0)
-        return PyLong_FromUnsignedLongLong(position + 1);
-    return PyErr_Occurred() ? NULL : raise_status(status);
-}
+/* The engine's kind for an answer whose payload is an exception. Of a part, with PCN_PART. */
+#define FAILURE_KIND 0x400u
 
 /* ---- handing out ---- */
 
@@ -200,8 +128,9 @@ void wake_all_waiters(Channel *self)
 }
 
 /* Wake those, but `me`, whose entry has its answer. Asking an entry may run Python code, and
- * so other threads: they come and go meanwhile. */
-static void wake_answered(Channel *self, const struct waiter *me)
+ * so other threads: they come and go meanwhile. If that fails, who waits asks, and is told; but
+ * an interrupt was for this thread. */
+static void wake_answered(Channel *self, const struct waiter *me, struct raised *kept)
 {
     PyObject *entries = PyList_New(0);
     for (struct waiter *waiter = self->waiters; entries && waiter; waiter = waiter->next) {
@@ -210,9 +139,13 @@ static void wake_answered(Channel *self, const struct waiter *me)
     }
     for (Py_ssize_t at = 0; entries && at < PyList_Size(entries); at++) {
         PyObject *entry = PyList_GetItem(entries, at);
-        if (has_answer(self, entry) == 0)
+        int answered = has_answer(self, entry);
+        if (answered == 0)
             continue;
-        PyErr_Clear();
+        if (answered < 0 && PyErr_ExceptionMatches(PyExc_Exception))
+            PyErr_Clear();
+        else if (answered < 0)
+            keep_raised(kept);
         for (struct waiter *waiter = self->waiters; waiter; waiter = waiter->next) {
             if (waiter->entry == entry && waiter != me && !self->released)
                 tell(self, waiter, LOOK_AGAIN);
@@ -292,44 +225,51 @@ static PyObject *payload_of(Channel *self, struct pcn_arena *arena, struct pcn_m
     return payload;
 }
 
+/* A payload for which there is no memory: what was raised stands for it, and is its entry's. */
+static PyObject *failure_of(struct pcn_message *message)
+{
+    if (message->task != 0)
+        message->kind = FAILURE_KIND | (message->kind & PCN_PART);
+    return take_exception();
+}
+
 /* Hand out all that is in the ring now; no Python code runs before that is done. To be called
  * between channel_enter() and channel_leave(), for then some does. */
 static int collect(Channel *self, PyObject *open, PyObject *arrivals, const struct waiter *me)
 {
     struct pcn_arena *arena = family_arena();
-    if (!arena || !channel_is_parent(self, arena) || wait_for_collector(self) < 0)
+    if (!arena || !channel_is_parent(self) || wait_for_collector(self) < 0)
         return -1;
-    int failed = 0;
+    struct raised kept = {NULL, NULL, NULL}; /* to be raised when all is handed out */
     bool answered = false;
     uint64_t used;
     PyObject *dropped = NULL;
     /* A collection now could run somebody's finalizer, and that come in here again. */
     self->collects_garbage = PyGC_Disable();
-    while (!failed && pcn_channel_collect(arena, self->channel, self->scratch, COLLECT_ROOM,
-                                          &used, false) == PCN_OK) {
+    while (!kept.type && pcn_channel_collect(arena, self->channel, self->scratch, COLLECT_ROOM,
+                                             &used, false) == PCN_OK) {
         for (uint64_t at = 0; at < used;) {
             struct pcn_message message;
             memcpy(&message, self->scratch + at, sizeof message);
             uint64_t length = sizeof message + (message.block ? 0 : message.length);
             PyObject *payload =
                 payload_of(self, arena, &message, self->scratch + at + sizeof message);
-            int outcome =
-                payload ? hand_out(self, &message, payload, open, arrivals, &dropped) : -1;
-            Py_XDECREF(payload);
-            failed |= outcome < 0;
+            if (!payload)
+                payload = failure_of(&message);
+            int outcome = hand_out(self, &message, payload, open, arrivals, &dropped);
+            Py_DECREF(payload);
+            if (outcome < 0)
+                keep_raised(&kept);
             answered |= outcome > 0;
             at += (length + 7u) & ~(uint64_t)7u;
         }
     }
     if (self->collects_garbage)
         PyGC_Enable();
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
     Py_XDECREF(dropped);
-    PyErr_Restore(type, value, trace);
     if (answered && self->waiters && (self->waiters != me || me->next))
-        wake_answered(self, me);
-    return failed ? -1 : 0;
+        wake_answered(self, me, &kept);
+    return raise_kept(&kept);
 }
 
 PyObject *channel_collect(Channel *self, PyObject *const *args, Py_ssize_t count)
@@ -435,7 +375,7 @@ PyObject *channel_wait(Channel *self, PyObject *const *args, Py_ssize_t count)
     if (!self->block || self->released)
         Py_RETURN_NONE; /* all entries got their answers before */
     struct pcn_arena *arena = family_arena();
-    if (!arena || !channel_is_parent(self, arena))
+    if (!arena || !channel_is_parent(self))
         return NULL;
     struct waiter me = {.entry = args[0], .thread = pthread_self()};
     channel_enter(self);
@@ -451,7 +391,7 @@ PyObject *channel_wake(Channel *self, PyObject *entry)
     struct pcn_arena *arena = family_arena();
     if (!arena)
         return NULL;
-    if (!self->block || self->released || self->channel->parent != arena->me)
+    if (!self->block || self->released || !channel_is_ours(self))
         Py_RETURN_NONE;
     self->wakes++; /* for who looked before this, and does not wait yet */
     for (struct waiter *waiter = self->waiters; waiter; waiter = waiter->next) {

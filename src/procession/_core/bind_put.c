@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bind_memory.h"
+#include "bind_raised.h"
 
 #define BATCH 64 /* objects of put_many() that go in together */
 
@@ -286,13 +287,14 @@ PyObject *queue_put_many(Queue *self, PyObject *const *args, Py_ssize_t count,
         Py_DECREF(object);
     }
     failed = failed || PyErr_Occurred();
-    PyObject *type = NULL, *error = NULL, *trace = NULL;
-    if (failed) /* what came before it goes in all the same */
-        PyErr_Fetch(&type, &error, &trace);
-    if (flush(self, batch, deadline, &put) < 0 && failed)
-        PyErr_Clear(); /* the first error is the one to tell of */
-    if (failed)
-        PyErr_Restore(type, error, trace);
+    struct raised kept = {NULL, NULL, NULL};
+    if (failed) { /* what came before it goes in all the same, but nobody waits who is to end */
+        deadline = PyErr_ExceptionMatches(PyExc_Exception) ? deadline : 0;
+        keep_raised(&kept);
+    }
+    if (flush(self, batch, deadline, &put) < 0)
+        keep_raised(&kept);
+    raise_kept(&kept);
     PyMem_Free(batch);
     Py_DECREF(iterator);
     if (!PyErr_Occurred())

@@ -99,8 +99,7 @@ static bool is_of_the_item(void)
            PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_ValueError);
 }
 
-/* The exception that was raised, with its traceback; a new reference. */
-static PyObject *take_exception(void)
+PyObject *take_exception(void)
 {
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
@@ -266,6 +265,11 @@ PyObject *channel_run(Channel *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     PyObject *calls =
         PyObject_CallFunctionObjArgs(star ? self->starmap : self->map, args[0], args[1], NULL);
+    if (calls && !PyIter_Check(calls)) { /* somebody has put his own in its place */
+        PyErr_Format(PyExc_TypeError, "%s() returned no iterator, but %R",
+                     star ? "itertools.starmap" : "map", calls);
+        Py_CLEAR(calls);
+    }
     if (!calls)
         return NULL;
     int64_t end = run_items(&run, calls, stop_at_error, timed);

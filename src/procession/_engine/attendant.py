@@ -48,11 +48,11 @@ class Attendant:
         self._callbacks: deque[Calling] = deque()
         self._late: deque[Calling] = deque()  # due, although the pool was terminated
         self._by_value: deque[Arrival] = deque()
-        self._records: deque[bytes] = deque()  # of the logging module
+        self._records: deque[bytes | BaseException] = deque()  # of the logging module
         # Begun; more than one if a callback waits for another.
         self._calling_back: list[Calling] = []
         self._sending: list[Arrival] = []
-        self._handling: list[bytes] = []
+        self._handling: list[bytes | BaseException] = []
         self._last_sent: Arrival | None = None
         # Locked: nothing happened. No Event: a signal handler must be able to ring while the
         # thread that it interrupts is at that, too.
@@ -107,7 +107,7 @@ class Attendant:
         self._by_value.append(arrival)
         self.call()
 
-    def handle_record(self, payload: bytes) -> None:
+    def handle_record(self, payload: bytes | BaseException) -> None:
         """Have what a worker logged handled here. Told twice, it is handled twice."""
         self._records.append(payload)
         self.call()

@@ -22,8 +22,9 @@ from procession.errors.pool import TaskTimeout, WorkerDied
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
 
-# Kinds of answers that the engine gives itself.
-FAILURE: Final = -1  # the payload is the exception
+# Kinds of answers that the engine gives itself; the core knows the first of them, too, for results
+# that there is no memory for.
+FAILURE: Final = 0x400  # the payload is the exception
 DEATH: Final = -2  # the payload is a Death
 CANCELLED: Final = -3
 

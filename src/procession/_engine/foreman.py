@@ -85,8 +85,8 @@ class Foreman:
         if self._is_patient:
             self._failure = None
 
-    def initializer_failed(self, error: bytes) -> None:
-        """An initializer raised (encoded): it will do so again."""
+    def initializer_failed(self, error: bytes | BaseException) -> None:
+        """An initializer raised; see the supervisor's."""
         self._failure = error
         self._is_patient = False
 

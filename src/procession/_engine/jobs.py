@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 PART_OF_OUTCOMES: Final = messages.OUTCOMES | messages.PART
 
+_PART_FAILED: Final = FAILURE | messages.PART
+"""There was no memory for what a part brought."""
+
 _OUTCOMES: Final = (messages.OUTCOMES, PART_OF_OUTCOMES)
 """All other kinds are about the whole piece."""
 
@@ -317,11 +320,15 @@ class Job:
         self, piece: Piece, kind: int, payload: Any, taken: int, first: int, end: int
     ) -> None:
         """Some of a piece's outcomes are here; told again after an interrupt, perhaps."""
+        is_part = kind == PART_OF_OUTCOMES
         if kind not in _OUTCOMES:
-            first, end = piece.reached, piece.end
+            if kind == _PART_FAILED:
+                kind, is_part = FAILURE, True
+            else:
+                first, end = piece.reached, piece.end
         if first >= piece.reached and end > first and piece in self._on_the_way:
             self._note(piece, first, end, (kind, payload, taken))
-        if kind == PART_OF_OUTCOMES:
+        if is_part:
             return
         if kind == messages.OUTCOMES:
             self._sizer.measured(max(1, end - piece.first), taken)

@@ -190,8 +190,9 @@ class Supervisor:
             self._crew.happened(worker, Event.RETIRES)
             self._wake_if_asleep()
 
-    def initializer_failed(self, error: bytes) -> None:
-        """An initializer raised (encoded): it will do so again."""
+    def initializer_failed(self, error: bytes | BaseException) -> None:
+        """An initializer raised (encoded, unless there was no memory for that): it will do so
+        again."""
         self._foreman.initializer_failed(error)
 
     def _wake_if_asleep(self) -> None:
