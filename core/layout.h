@@ -19,7 +19,7 @@
 #include "atomics.h"
 
 #define PCN_MAGIC 0x6e6f697373636f72u /* "rocssion", little end first */
-#define PCN_LAYOUT_VERSION 3u
+#define PCN_LAYOUT_VERSION 4u
 #define PCN_CACHE_LINE 64u
 #define PCN_PAGE 4096u
 #define PCN_MAX_SLOTS 4096u
@@ -71,11 +71,6 @@ struct pcn_slot {
     pcn_atomic32 pid;
     /* enum pcn_slot_state. Owner and sweeper write. A death leaves it as it was. */
     pcn_atomic32 state;
-    /* 1: a forked child has taken its own holds on what it inherited. Owner writes. */
-    pcn_atomic32 settled;
-    /* How many children of forks that were not ours have done so: each adds itself, relaxed. One
-     * that died before is missing. */
-    pcn_atomic32 settled_strangers;
     /* 1: the process is about to end by itself. Owner writes; nobody changes it back. */
     pcn_atomic32 leaving;
     /* For people and reports. Owner writes, others may read it half written. */

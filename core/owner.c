@@ -86,8 +86,6 @@ static enum pcn_status take(struct pcn_arena *arena, uint32_t index, pcn_token p
     PCN_FAILPOINT("owner.take.begun");
     pcn_store_relaxed64(&slot->parent, parent);
     pcn_store_relaxed32(&slot->pid, (uint32_t)getpid());
-    pcn_store_relaxed32(&slot->settled, 0);
-    pcn_store_relaxed32(&slot->settled_strangers, 0);
     /* SYNC(owner.leaving): who sees this sees that the last one's things were swept. */
     pcn_store_release32(&slot->leaving, 0);
     memset(slot->name, 0, sizeof slot->name);

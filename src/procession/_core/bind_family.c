@@ -24,7 +24,6 @@ static pcn_token parent;
  * make a daemon) may be gone before that joins: it is then a child of the next one's. */
 #define ANCESTORS 16
 static pcn_token ancestors[ANCESTORS];
-static bool is_orphan; /* whoever forked this process had ended by then */
 static bool fork_handler_set;
 static uint64_t generation; /* forks that led here, since the first of them that joined */
 static dev_t device; /* of the arena's memory file: programs close descriptors that they */
@@ -41,7 +40,6 @@ static void after_fork_in_child(void)
         parent = family.me;
     }
     family.me = 0;
-    is_orphan = false;
     generation++;
 }
 
@@ -113,13 +111,10 @@ int timeout_argument(PyObject *argument, uint64_t *nanoseconds)
 }
 
 /* An arena whose descriptor is gone can not grow: a process that did not join it yet makes its
- * own. (One that did may hold things in it.) */
+ * own. (One that did may hold things in it.) The old one stays mapped: a forked child may look at
+ * what its parent had there. */
 static enum pcn_status create(void)
 {
-    if (family.base) {
-        family.fd = -1;
-        pcn_arena_detach(&family);
-    }
     parent = 0;
     memset(ancestors, 0, sizeof ancestors);
     enum pcn_status status = pcn_arena_create(&family, ARENA_RESERVE);
@@ -156,10 +151,8 @@ struct pcn_arena *family_enter(void)
     }
     if (status == PCN_OK)
         status = pcn_owner_join(&family, parent);
-    for (int i = 0; status == PCN_CLOSED && i < ANCESTORS && ancestors[i] != 0; i++) {
-        is_orphan = true;
+    for (int i = 0; status == PCN_CLOSED && i < ANCESTORS && ancestors[i] != 0; i++)
         status = pcn_owner_join(&family, ancestors[i]);
-    }
     if (status != PCN_OK) {
         raise_status(status);
         return NULL;
@@ -183,11 +176,6 @@ uint64_t family_number(void)
 uint64_t family_generation(void)
 {
     return generation;
-}
-
-bool family_is_orphan(void)
-{
-    return is_orphan;
 }
 
 bool family_stays_out(void)
@@ -358,7 +346,6 @@ static PyObject *fork_process(PyObject *module, PyObject *ignored)
 {
     (void)module;
     (void)ignored;
-    expect_own_fork();
     PyOS_BeforeFork();
     pid_t pid = fork();
     int reason = errno;
@@ -366,8 +353,6 @@ static PyObject *fork_process(PyObject *module, PyObject *ignored)
         PyOS_AfterFork_Child();
     else
         PyOS_AfterFork_Parent();
-    if (pid != 0)
-        settle_later(pid);
     if (pid < 0) {
         errno = reason;
         return PyErr_SetFromErrno(PyExc_OSError);
@@ -378,9 +363,9 @@ static PyObject *fork_process(PyObject *module, PyObject *ignored)
 static PyObject *when_smaller(PyObject *module, PyObject *function)
 {
     (void)module;
-    Py_XDECREF(on_smaller);
-    Py_INCREF(function);
-    on_smaller = function;
+    PyObject *before = on_smaller;
+    on_smaller = Py_NewRef(function);
+    Py_XDECREF(before);
     Py_RETURN_NONE;
 }
 

@@ -36,9 +36,6 @@ uint64_t family_number(void);
 /* Tells a process that has joined from those that it forks; and those from theirs. */
 uint64_t family_generation(void);
 
-/* The process that forked this one had ended when this one joined. */
-bool family_is_orphan(void);
-
 /* A fork server: belongs to no family, and what it makes is bound by its children. */
 bool family_stays_out(void);
 
