@@ -34,6 +34,23 @@ static void leave_for_good(void *unused)
     mine.spot = NULL;
 }
 
+struct pcn_spot *pcn_spot_put_aside(void)
+{
+    struct pcn_spot *spot = mine.spot;
+    mine.spot = NULL;
+    return spot;
+}
+
+void pcn_spot_take_back(struct pcn_arena *arena, struct pcn_spot *spot, pcn_token owner)
+{
+    if (arena->me != owner)
+        return;
+    if (mine.spot)
+        set_free(mine.spot, mine.owner);
+    mine.spot = spot;
+    mine.owner = owner;
+}
+
 static enum pcn_status grow(struct pcn_arena *arena)
 {
     struct pcn_head *head = pcn_head(arena);

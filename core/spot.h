@@ -14,6 +14,11 @@
  * none is to be had: the caller then waits without being seen (and must re-check more often). */
 struct pcn_spot *pcn_spot_mine(struct pcn_arena *arena, uint64_t thread);
 
+/* While this thread waits, something else may wait in it, too: a signal handler. That gets a spot of
+ * its own between these two. `owner`: arena->me before; not in a child that was forked meanwhile. */
+struct pcn_spot *pcn_spot_put_aside(void);
+void pcn_spot_take_back(struct pcn_arena *arena, struct pcn_spot *spot, pcn_token owner);
+
 /* Stand at an object: visible to who lists the waiters. `place` may be NULL. */
 void pcn_spot_stand(struct pcn_arena *arena, struct pcn_spot *spot, struct pcn_name name,
                     uint32_t op, const char *place);

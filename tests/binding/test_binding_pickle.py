@@ -6,6 +6,7 @@ import array
 import pickle
 import struct
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -249,6 +250,39 @@ def test_a_function_may_tell_their_size(heavy: dict[type, Any]) -> None:
     assert quick_dumps([thing]) == plain([thing])
     heavy[Thing] = lambda it: 1 // 0
     assert quick_dumps([thing]) == plain([thing])
+
+
+@pytest.mark.parametrize("within", [list, lambda items: dict(enumerate(items))])
+def test_what_is_looked_into_stays_while_it_is(
+    within: Callable[[list[Any]], Any], heavy: dict[type, Any]
+) -> None:
+    """The function that tells the size takes it out of the object that is pickled."""
+    outer = [within([Thing(size=1), last := Thing()])]
+    is_there = weakref.ref(last)
+    del last
+
+    def measure(thing: Thing) -> int:
+        outer.clear()
+        seen.append(is_there() is not None)
+        return 0
+
+    seen: list[bool] = []
+    heavy[Thing] = measure
+    quick_dumps(outer)
+    assert seen[0]
+
+
+@pytest.mark.parametrize("deep", [0, 1, 2])
+def test_an_interrupt_meanwhile_ends_the_pickling(deep: int, heavy: dict[type, Any]) -> None:
+    def measure(_: object) -> int:
+        raise KeyboardInterrupt
+
+    heavy[Thing] = measure
+    value: Any = Thing()
+    for level in range(deep):
+        value = [value, 1] if level else {"value": value}
+    with pytest.raises(KeyboardInterrupt):
+        quick_dumps(value)
 
 
 @pytest.mark.parametrize("nbytes", ["many", None, -1, 1.5, KeyError("nbytes"), 1 << 100])

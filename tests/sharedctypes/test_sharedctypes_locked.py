@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ctypes
 import multiprocessing
+import sys
 import threading
 from typing import Any
 
@@ -219,3 +220,13 @@ def test_copies_of_a_wrapper_are_on_the_same_bytes() -> None:
         made.value += 1
         assert made.get_lock() is value.get_lock()
     assert value.value == 4
+
+
+def test_a_property_leaves_its_name_alone() -> None:
+    """One that was made at run time, when the interpreter keeps another one like it."""
+    first, second = (str(b"made_at_run_time", "ascii") for _ in range(2))
+    kept = sys.intern(first)
+    before = sys.getrefcount(second)
+    sharedctypes.make_property(second)
+    assert sys.getrefcount(second) == before + 1  # by this name it is found again
+    assert kept is first

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import pickle
 import signal
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from procession._sync.conditions import Condition
 from procession._sync.locks import Lock, RLock
 from procession.errors.sync import OwnerDied
 from tests.sync import waits
-from tests.sync.waits import Crew, Member, interrupted_when, is_waiting_here
+from tests.sync.waits import HARMLESS, Crew, Member, interrupted_when, is_waiting_here
 
 FORK = procession.get_context("fork")
 
@@ -310,3 +312,80 @@ def test_several_processes_take_turns(ctx: Any) -> None:
         ]
         waits.take_turns(None, condition, turn, 0, 4)
         assert [member.report() for member in members] == ["done"] * 3
+
+
+# ---- odd uses ----
+
+
+def test_what_only_says_that_it_is_a_lock_is_refused() -> None:
+    lock = RLock()
+
+    class Proxy:
+        __class__ = property(lambda self: RLock)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lock, name)
+
+    with pytest.raises(TypeError, match="must be a Lock or RLock of procession"):
+        Condition(Proxy())  # type: ignore[arg-type]
+
+
+def test_who_waits_for_a_lock_that_is_exchanged_has_the_old_one() -> None:
+    first = Lock()
+    is_there = weakref.ref(first)
+    first.acquire()
+    condition = Condition(first)
+    del first
+    thread = threading.Thread(target=condition.__enter__)
+    thread.start()
+    here = os.getpid()
+    while not is_waiting_here(here)():
+        os.sched_yield()
+    condition._stand_beside(Lock())
+    condition._beside(condition._lock)
+    lock = is_there()
+    assert lock is not None
+    lock.release()
+    thread.join()
+    lock.release()
+
+
+def test_it_goes_with_a_lock_that_knows_it() -> None:
+    """A cycle, and nobody else has either."""
+    lock: Any = RLock()
+    lock.condition = Condition(lock)
+    ends = [weakref.ref(lock), weakref.ref(lock.condition)]
+    del lock
+    gc.collect()
+    assert [end() for end in ends] == [None, None]
+
+
+@pytest.mark.parametrize("notified", [False, True])
+def test_a_signal_handler_that_waits_leaves_the_wait_alone(notified: bool) -> None:
+    """Neither ends the other's; and each notification is for one of them."""
+    condition, other = Condition(RLock()), Condition()
+    inner: list[bool] = []
+
+    def handle(*_: object) -> None:
+        with other:
+            inner.append(other.wait(0.001))
+        if notified:
+            with condition:
+                condition.notify()
+
+    before = signal.signal(HARMLESS, handle)
+    try:
+        here = os.getpid()
+        is_waiting = is_waiting_here(here)
+        sender = _core.fork()
+        if sender == 0:
+            while not is_waiting():
+                os.sched_yield()
+            os.kill(here, HARMLESS)
+            os._exit(0)
+        with condition:
+            assert condition.wait(0.5) is notified
+        os.waitpid(sender, 0)
+    finally:
+        signal.signal(HARMLESS, before)
+    assert inner == [False]

@@ -148,7 +148,7 @@ static PyObject *barrier_wait(PyObject *self, PyObject *const *args, Py_ssize_t 
                               PyObject *names)
 {
     PyObject *timeout = timeout_given(args, count, names);
-    struct pcn_arena *arena = timeout ? waits_arena((struct handle *)self) : NULL;
+    struct pcn_arena *arena = timeout ? handle_arena((struct handle *)self) : NULL;
     if (!arena)
         return NULL;
     PyObject *action = PyObject_GetAttrString(self, "_action");
@@ -165,7 +165,7 @@ static PyObject *barrier_wait(PyObject *self, PyObject *const *args, Py_ssize_t 
 static PyObject *barrier_abort(PyObject *self, PyObject *ignored)
 {
     (void)ignored;
-    struct pcn_arena *arena = waits_arena((struct handle *)self);
+    struct pcn_arena *arena = handle_arena((struct handle *)self);
     if (!arena)
         return NULL;
     struct pcn_name name = ((struct handle *)self)->name;
@@ -178,7 +178,7 @@ static PyObject *barrier_abort(PyObject *self, PyObject *ignored)
 static PyObject *barrier_reset(PyObject *self, PyObject *ignored)
 {
     (void)ignored;
-    struct pcn_arena *arena = waits_arena((struct handle *)self);
+    struct pcn_arena *arena = handle_arena((struct handle *)self);
     if (!arena)
         return NULL;
     struct pcn_name name = ((struct handle *)self)->name;
@@ -191,7 +191,7 @@ static PyObject *barrier_reset(PyObject *self, PyObject *ignored)
 static const struct pcn_barrier *barrier_of(PyObject *self)
 {
     struct handle *handle = (struct handle *)self;
-    const struct pcn_arena *arena = waits_arena(handle);
+    const struct pcn_arena *arena = handle_arena(handle);
     return arena ? handle_body(arena, handle) : NULL;
 }
 

@@ -28,9 +28,9 @@ static void free_memory(Channel *self)
     Py_END_ALLOW_THREADS
 }
 
-int channel_is_parent(const Channel *self, const struct pcn_arena *arena)
+int channel_is_parent(const Channel *self)
 {
-    if (self->channel->parent == arena->me)
+    if (channel_is_ours(self))
         return 1;
     PyErr_SetString(PyExc_ValueError, "this pool belongs to another process: the parent of this "
                                       "one made it. Make a pool in the process that uses it");
@@ -124,6 +124,7 @@ static PyObject *channel_new(PyTypeObject *type, PyObject *args, PyObject *keywo
         return raise_status(status);
     }
     self->block = block;
+    self->made_in = family_generation();
     self->channel = pcn_channel_init(arena, pcn_block_offset(arena, block), workers, tasks,
                                      results, cores);
     return (PyObject *)self;
@@ -140,6 +141,7 @@ static PyObject *channel_attach(PyObject *type, PyObject *args)
     if (!self)
         return NULL;
     self->block = block;
+    self->made_in = UINT64_MAX;
     self->channel = (struct pcn_channel *)(void *)pcn_block_bytes(arena, block);
     return (PyObject *)self;
 }
@@ -169,7 +171,7 @@ static void release_quietly(Channel *self)
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
     struct pcn_arena *arena = family_arena();
-    if (arena && self->channel->parent == arena->me) {
+    if (arena && channel_is_ours(self)) {
         free_published(self, arena);
         free_memory(self);
     }
@@ -202,7 +204,7 @@ static PyObject *channel_release(Channel *self, PyObject *ignored)
         return NULL;
     if (!self->block || self->released)
         Py_RETURN_NONE;
-    if (self->channel->parent != arena->me) {
+    if (!channel_is_ours(self)) {
         self->block = 0; /* a forked copy: the memory is the parent's */
         Py_RETURN_NONE;
     }
@@ -306,7 +308,9 @@ static PyMethodDef channel_methods[] = {
            "else is appended to `arrivals`, as (entry or None, kind, payload, nanoseconds or "
            "seat, first, end); a part (kind & 0x100) does not leave the dict. A payload is bytes; "
            "what went apart is Memory or a bytearray: 8 bytes that say how long the body is, the "
-           "body, and each buffer at the next multiple of 64."),
+           "body, and each buffer at the next multiple of 64. Where there is no memory for one, "
+           "it is the MemoryError, and the kind 0x400, or 0x500 for that of a part; the kind of "
+           "news stays."),
     METHOD(wait, METH_FASTCALL,
            "wait(entry, open, arrivals, timeout, wakes): collect until entry.answer is not None "
            "(True), time is up (False), or there is something to attend to (None): also at once, "

@@ -28,6 +28,7 @@ typedef struct {
     uint32_t inside;        /* threads that use the channel's memory without the GIL */
     bool released;          /* nobody may come in any more; the last one out frees */
     int supervisor;         /* eventfd to write to when a result finds no room */
+    uint64_t made_in;       /* family_generation() at channel_new(); UINT64_MAX: attached */
     uint32_t worker;        /* our seat, if we are a worker */
     bool seated;            /* we, or the process that this one is a fork of, in the */
     uint64_t generation;    /* family_generation() that this was in */
@@ -56,11 +57,20 @@ int seat_argument(const Channel *self, PyObject *argument, uint32_t *seat);
 
 #define METHOD(name, flags, doc) {#name, (PyCFunction)(void (*)(void))channel_##name, flags, doc}
 
-/* Raises ValueError in a forked copy of the parent, or in a worker. */
-int channel_is_parent(const Channel *self, const struct pcn_arena *arena);
+/* Whether this process made it. A forked copy may not look into the memory to know: that may be
+ * another channel's by now. */
+static inline bool channel_is_ours(const Channel *self)
+{
+    return self->made_in == family_generation();
+}
 
-/* bind_parent.c: submit, collect, wait, wake, close. */
+/* Raises ValueError in a forked copy of the parent, or in a worker. */
+int channel_is_parent(const Channel *self);
+
+/* bind_submit.c */
 PyObject *channel_submit(Channel *self, PyObject *const *args, Py_ssize_t count);
+
+/* bind_parent.c: collect, wait, wake, close. */
 PyObject *channel_collect(Channel *self, PyObject *const *args, Py_ssize_t count);
 PyObject *channel_wait(Channel *self, PyObject *const *args, Py_ssize_t count);
 PyObject *channel_wake(Channel *self, PyObject *entry);
@@ -115,6 +125,9 @@ void end_claim(const Channel *self);
 PyObject *channel_run(Channel *self, PyObject *const *args, Py_ssize_t count);
 PyObject *channel_guarded(Channel *self, PyObject *const *args, Py_ssize_t count);
 PyObject *channel_stop_asked(Channel *self, PyObject *ignored);
+
+/* The exception that was raised, with its traceback; a new reference. */
+PyObject *take_exception(void);
 
 /* bind_outcomes.c: one outcome is a tag and its content. A simple one takes at most so many
  * bytes; others (pickles and errors) have a head, and the content behind it. */

@@ -27,22 +27,22 @@ static struct pcn_arena *condition_arena(Condition *self)
                         "this condition has no lock: its __init__() was not called");
         return NULL;
     }
-    return waits_arena(&self->handle);
+    return handle_arena(&self->handle);
 }
 
 /* 1, 0, or -1 with an exception. */
-static int has_lock(const Condition *self)
+static int is_held(PyObject *lock)
 {
-    PyObject *mine = PyObject_CallMethodObjArgs(self->lock, is_mine_name, NULL);
+    PyObject *mine = PyObject_CallMethodObjArgs(lock, is_mine_name, NULL);
     int is_mine = mine ? PyObject_IsTrue(mine) : -1;
     Py_XDECREF(mine);
     return is_mine;
 }
 
 /* Without the lock: AssertionError, as the standard library has it. */
-static int need_lock(const Condition *self, const char *message)
+static int need_lock(PyObject *lock, const char *message)
 {
-    int mine = has_lock(self);
+    int mine = is_held(lock);
     if (mine == 0)
         PyErr_SetString(PyExc_AssertionError, message);
     return mine > 0 ? 0 : -1;
@@ -86,13 +86,13 @@ static void bring_back(struct pending *pending)
 /* Take the lock as often as before; whether it was taken. The first exception that a signal handler
  * raised, in the sleep or here, waits for the lock, so that a `with` block ends as it should; a
  * second one, and OwnerDied, do without it. */
-static bool take_again(const Condition *self, PyObject *saved)
+static bool take_again(PyObject *lock, PyObject *saved)
 {
     struct pending pending = put_aside();
-    PyObject *done = PyObject_CallMethodObjArgs(self->lock, restore_name, saved, NULL);
+    PyObject *done = PyObject_CallMethodObjArgs(lock, restore_name, saved, NULL);
     if (!done && !pending.type && !PyErr_ExceptionMatches(owner_died)) {
         struct pending first = put_aside();
-        done = PyObject_CallMethodObjArgs(self->lock, restore_name, saved, NULL);
+        done = PyObject_CallMethodObjArgs(lock, restore_name, saved, NULL);
         bring_back(&first);
     }
     bool taken = done != NULL;
@@ -104,10 +104,11 @@ static bool take_again(const Condition *self, PyObject *saved)
 /* ---- waiting ---- */
 
 /* The lock's word, to look after its owner; the lock was just ours, so it is bound here. */
-static const struct pcn_mutex *word_of(const Condition *self, const struct pcn_arena *arena)
+static const struct pcn_mutex *word_of(PyObject *lock, const struct pcn_arena *arena)
 {
-    const struct handle *lock = (const struct handle *)self->lock;
-    return lock->kind && lock->kind->kind == PCN_MUTEX ? pcn_mutex_at(arena, lock->name) : NULL;
+    const struct handle *handle = (const struct handle *)lock;
+    return handle->kind && handle->kind->kind == PCN_MUTEX ? pcn_mutex_at(arena, handle->name)
+                                                           : NULL;
 }
 
 /* Sleep in bounded steps. PCN_OK, PCN_TIMEOUT, PCN_OWNER_DIED as the core has it; PCN_SIGNAL: a
@@ -131,7 +132,10 @@ static enum pcn_status sleep_for_it(struct pcn_arena *arena, struct pcn_conditio
         Py_END_ALLOW_THREADS
         if (status != PCN_TIMEOUT && status != PCN_SIGNAL)
             return status;
-        if (PyErr_CheckSignals() < 0)
+        struct pcn_spot *ours = pcn_spot_put_aside(); /* a handler may wait, too */
+        int raised = PyErr_CheckSignals();
+        pcn_spot_take_back(arena, ours, me);
+        if (raised < 0)
             return PCN_SIGNAL;
         if (arena->me != me)
             return PCN_CLOSED;
@@ -141,19 +145,20 @@ static enum pcn_status sleep_for_it(struct pcn_arena *arena, struct pcn_conditio
 
 /* Stand, let go of the lock, sleep, take it again. 1: notified; 0: time is over; 2: neither, and
  * the lock's owner had died but is recovered; -1: exception. */
-static int wait_once(Condition *self, struct pcn_arena *arena, uint64_t deadline)
+static int wait_once(Condition *self, PyObject *lock, struct pcn_arena *arena,
+                     uint64_t deadline)
 {
     const pcn_token me = arena->me;
     struct pcn_condition_wait wait = {.name = self->handle.name,
                                       .hold = handle_hold(arena, &self->handle),
                                       .spot = pcn_spot_mine(arena, this_thread()),
-                                      .lock = word_of(self, arena)};
+                                      .lock = word_of(lock, arena)};
     if (!wait.spot) {
         raise_status(PCN_NO_MEMORY);
         return -1;
     }
     pcn_condition_enter(arena, &wait, spot_op(deadline), place_of_caller(&self->handle));
-    PyObject *saved = PyObject_CallMethodObjArgs(self->lock, save_name, NULL);
+    PyObject *saved = PyObject_CallMethodObjArgs(lock, save_name, NULL);
     if (!saved) {
         if (pcn_condition_leave(&wait))
             pcn_condition_finish(arena, &wait, false, false);
@@ -163,7 +168,7 @@ static int wait_once(Condition *self, struct pcn_arena *arena, uint64_t deadline
     bool here = arena->me == me; /* else the spot is the parent's */
     bool notified = here && pcn_condition_leave(&wait);
     bool raised = PyErr_Occurred() != NULL;
-    bool taken = take_again(self, saved);
+    bool taken = take_again(lock, saved);
     Py_DECREF(saved);
     here = here && arena->me == me;
     if (notified && here)
@@ -181,13 +186,13 @@ static PyObject *condition_wait(PyObject *object, PyObject *const *args, Py_ssiz
     Condition *self = (Condition *)object;
     struct pcn_arena *arena = condition_arena(self);
     uint64_t deadline;
-    if (!arena || deadline_argument(args, count, names, &deadline) < 0 ||
-        need_lock(self, "must acquire() condition before using wait()") < 0)
+    if (!arena || deadline_argument(args, count, names, &deadline) < 0)
         return NULL;
-    int how;
-    do {
-        how = wait_once(self, arena, deadline);
-    } while (how == 2);
+    PyObject *lock = Py_NewRef(self->lock); /* meanwhile it may be given another one */
+    int how = need_lock(lock, "must acquire() condition before using wait()") < 0 ? -1 : 2;
+    while (how == 2)
+        how = wait_once(self, lock, arena, deadline);
+    Py_DECREF(lock);
     return how < 0 ? NULL : PyBool_FromLong(how);
 }
 
@@ -196,7 +201,12 @@ static PyObject *condition_wait(PyObject *object, PyObject *const *args, Py_ssiz
 static PyObject *notify(Condition *self, uint64_t most)
 {
     struct pcn_arena *arena = condition_arena(self);
-    if (!arena || need_lock(self, "lock is not owned") < 0)
+    if (!arena)
+        return NULL;
+    PyObject *lock = Py_NewRef(self->lock);
+    int has = need_lock(lock, "lock is not owned");
+    Py_DECREF(lock);
+    if (has < 0)
         return NULL;
     pcn_condition_notify(arena, self->handle.name, most);
     Py_RETURN_NONE;
@@ -237,7 +247,10 @@ static PyObject *condition_enter(PyObject *object, PyObject *ignored)
     Condition *self = (Condition *)object;
     if (!condition_arena(self))
         return NULL;
-    return PyObject_CallMethodObjArgs(self->lock, enter_name, NULL);
+    PyObject *lock = Py_NewRef(self->lock);
+    PyObject *entered = PyObject_CallMethodObjArgs(lock, enter_name, NULL);
+    Py_DECREF(lock);
+    return entered;
 }
 
 static PyObject *condition_exit(PyObject *object, PyObject *const *args, Py_ssize_t count)
@@ -249,12 +262,14 @@ static PyObject *condition_exit(PyObject *object, PyObject *const *args, Py_ssiz
         return NULL;
     }
     /* A wait in the block could not get the lock again: what it raised is to be seen. */
-    int mine = args[0] == Py_None ? 1 : has_lock(self);
-    if (mine < 0)
-        return NULL;
-    if (mine == 0)
-        Py_RETURN_NONE;
-    return PyObject_CallMethodObjArgs(self->lock, exit_name, args[0], args[1], args[2], NULL);
+    PyObject *lock = Py_NewRef(self->lock), *done = NULL;
+    int mine = args[0] == Py_None ? 1 : is_held(lock);
+    if (mine > 0)
+        done = PyObject_CallMethodObjArgs(lock, exit_name, args[0], args[1], args[2], NULL);
+    else if (mine == 0)
+        done = Py_NewRef(Py_None);
+    Py_DECREF(lock);
+    return done;
 }
 
 /* ---- the type ---- */
@@ -264,7 +279,8 @@ static int set_lock(Condition *self, PyObject *lock)
     PyObject *module = PyImport_ImportModule("procession._core.binding");
     PyObject *kind = module ? PyObject_GetAttrString(module, "Mutex") : NULL;
     Py_XDECREF(module);
-    int is_mutex = kind ? PyObject_IsInstance(lock, kind) : -1;
+    /* Really: its struct is looked into. A proxy only says that it is one. */
+    int is_mutex = kind ? PyObject_TypeCheck(lock, (PyTypeObject *)kind) : -1;
     Py_XDECREF(kind);
     if (is_mutex == 0)
         PyErr_Format(PyExc_TypeError,
@@ -321,9 +337,23 @@ static PyObject *condition_beside(PyObject *self, PyObject *lock)
     Py_RETURN_NONE;
 }
 
-static void condition_free(PyObject *self)
+static int condition_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((Condition *)self)->lock);
+    return 0;
+}
+
+static int condition_clear(PyObject *self)
 {
     Py_CLEAR(((Condition *)self)->lock);
+    return 0;
+}
+
+static void condition_free(PyObject *self)
+{
+    PyObject_GC_UnTrack(self);
+    condition_clear(self);
     waits_free(self);
 }
 
@@ -349,6 +379,8 @@ static PyType_Slot condition_slots[] = {
     {Py_tp_new, waits_new},
     {Py_tp_init, condition_init},
     {Py_tp_dealloc, condition_free},
+    {Py_tp_traverse, condition_traverse},
+    {Py_tp_clear, condition_clear},
     {Py_tp_methods, condition_methods},
     {Py_tp_doc, "Condition(lock): wait to be notified by who has the lock."},
     {0, NULL},
@@ -357,6 +389,6 @@ static PyType_Slot condition_slots[] = {
 PyType_Spec condition_spec = {
     .name = "procession._core.binding.Condition",
     .basicsize = sizeof(Condition),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = condition_slots,
 };

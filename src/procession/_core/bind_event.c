@@ -39,15 +39,6 @@ int deadline_argument(PyObject *const *args, Py_ssize_t count, PyObject *names,
     return timeout ? deadline_of(timeout, deadline) : -1;
 }
 
-struct pcn_arena *waits_arena(struct handle *handle)
-{
-    if (handle->kind)
-        return handle_arena(handle);
-    PyErr_Format(PyExc_RuntimeError, "this %R was not made: its __init__() was not called",
-                 Py_TYPE((PyObject *)handle));
-    return NULL;
-}
-
 PyObject *waits_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
     (void)args; /* __init__ reads them */
@@ -78,7 +69,7 @@ static const struct handle_kind event_kind = {.kind = PCN_EVENT, .set_up = set_u
 static struct pcn_event *event_of(PyObject *self)
 {
     struct handle *handle = (struct handle *)self;
-    const struct pcn_arena *arena = waits_arena(handle);
+    const struct pcn_arena *arena = handle_arena(handle);
     return arena ? handle_body(arena, handle) : NULL;
 }
 
@@ -139,7 +130,7 @@ static PyObject *event_wait(PyObject *self, PyObject *const *args, Py_ssize_t co
 {
     struct handle *handle = (struct handle *)self;
     uint64_t deadline;
-    struct pcn_arena *arena = waits_arena(handle);
+    struct pcn_arena *arena = handle_arena(handle);
     if (!arena || deadline_argument(args, count, names, &deadline) < 0)
         return NULL;
     struct pcn_event *event = handle_body(arena, handle);

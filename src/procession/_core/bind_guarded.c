@@ -131,16 +131,19 @@ static PyObject *get_lock(PyObject *self, PyObject *ignored)
 static PyObject *make_attribute(PyObject *type, PyObject *name)
 {
     PyGetSetDef *attribute = calloc(1, sizeof *attribute);
-    const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
+    PyObject *kept = Py_NewRef(name);
+    if (PyUnicode_CheckExact(kept))
+        PyUnicode_InternInPlace(&kept); /* gives the reference back for that of an equal one */
+    const char *text = PyUnicode_AsUTF8AndSize(kept, NULL);
     if (!attribute || !text) {
         free(attribute);
+        Py_DECREF(kept);
         return text ? PyErr_NoMemory() : NULL;
     }
-    PyUnicode_InternInPlace(&name);
     attribute->name = text;
     attribute->get = read_attribute;
     attribute->set = write_attribute;
-    attribute->closure = Py_NewRef(name);
+    attribute->closure = kept;
     return PyDescr_NewGetSet((PyTypeObject *)type, attribute);
 }
 

@@ -371,8 +371,9 @@ PyObject *unpack_item(struct pcn_arena *arena, struct pcn_item *item)
 {
     if (item->kind == APART && loads_apart)
         return unpack_apart(arena, item);
+    const pcn_token me = arena->me;
     PyObject *object = unpack_plain(item);
-    if (item->block)
+    if (item->block && arena->me == me) /* else this is a child that was forked in there */
         free_block(arena, item->block);
     return object;
 }

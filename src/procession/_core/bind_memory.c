@@ -22,11 +22,8 @@ static enum pcn_status get_room(struct pcn_arena *arena, struct handle *handle)
     if (object->size <= PCN_BODY && !block)
         return PCN_OK;
     enum pcn_status status = PCN_OK;
-    if (!block) { /* made anew in another arena */
-        Py_BEGIN_ALLOW_THREADS /* new pages take the system a while */
+    if (!block) /* made anew in another arena; by one thread, so the others are kept out */
         status = pcn_block_allocate(arena, object->size, &block, true);
-        Py_END_ALLOW_THREADS
-    }
     if (status == PCN_OK) {
         object->block = block;
         pcn_block_give(arena, block, pcn_object_token(handle->name), handle->name.object);

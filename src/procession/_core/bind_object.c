@@ -16,6 +16,13 @@ static struct handle *known(struct pcn_name name)
     return handle && handle->name.serial == name.serial ? handle : NULL;
 }
 
+/* The same, unless it is being freed: then it is known until its memory goes, and nobody's. */
+static struct handle *in_use(struct pcn_name name)
+{
+    struct handle *handle = known(name);
+    return handle && Py_REFCNT((PyObject *)handle) > 0 ? handle : NULL;
+}
+
 static int make_known(struct handle *handle)
 {
     uint32_t index = handle->name.object;
@@ -59,8 +66,7 @@ static void link_out(struct handle *handle)
         bound_handles = handle->next;
     if (handle->next)
         handle->next->previous = handle->previous;
-    if (known(handle->name) == handle)
-        by_object[handle->name.object] = NULL;
+    handle_stay_behind(handle);
     handle->bound = 0;
 }
 
@@ -95,30 +101,38 @@ int handle_create(struct handle *handle, const struct handle_kind *kind)
     return arena ? make_object(handle, arena) : -1;
 }
 
-static int raise_ended(void)
+static int take_hold(struct pcn_arena *arena, struct pcn_name name, uint32_t *hold)
 {
-    PyErr_SetString(PyExc_RuntimeError,
-                    "this shared object has ended: no process held it while it was on its way. "
-                    "Keep it in the process that sends it until it has arrived");
-    return -1;
+    enum pcn_status status = pcn_object_hold(arena, name, hold);
+    if (status == PCN_CLOSED)
+        PyErr_SetString(PyExc_RuntimeError,
+                        "this shared object has ended: no process held it while it was on its "
+                        "way. Keep it in the process that sends it until it has arrived");
+    else if (status != PCN_OK)
+        raise_status(status);
+    return status == PCN_OK ? 0 : -1;
 }
 
 int handle_rebind(struct handle *handle, struct pcn_arena *arena)
 {
-    bool same = handle->bound != 0 && handle->arena == family_number();
-    struct pcn_name name = handle->name;
-    link_out(handle);
-    if (!same)
-        return make_object(handle, arena);
-    enum pcn_status status = pcn_object_hold(arena, name, &handle->hold);
-    if (status == PCN_CLOSED)
-        return raise_ended();
-    if (status != PCN_OK) {
-        raise_status(status);
+    if (!handle->kind) {
+        PyErr_Format(PyExc_RuntimeError, "this %R was not made: its __init__() was not called",
+                     Py_TYPE((PyObject *)handle));
         return -1;
     }
-    if (make_known(handle) < 0)
+    if (handle->bound == 0 || handle->arena != family_number()) {
+        if (handle->bound != 0 && handle->kind->forked)
+            handle->kind->forked(handle);
+        link_out(handle);
+        return make_object(handle, arena);
+    }
+    /* If there is no hold to be had it stays what it is: the next use says so again. */
+    uint32_t hold;
+    if (take_hold(arena, handle->name, &hold) < 0)
         return -1;
+    link_out(handle);
+    handle->hold = hold;
+    by_object[handle->name.object] = handle; /* there is a place: it was known when it was bound */
     link_in(handle, arena);
     if (handle->kind->forked)
         handle->kind->forked(handle);
@@ -365,22 +379,19 @@ int handle_arrive(struct handle *handle, const struct handle_kind *kind, PyObjec
     struct pcn_arena *arena = family_arena();
     if (!arena || read_travelled(tuple, &it) < 0)
         return -1;
-    if (it.arena != family_number()) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "this shared object belongs to another family of processes: it can only "
-                        "travel between processes that have been started from one another");
+    const char *error = handle->kind ? "this object stands for a shared one already" : NULL;
+    if (it.arena != family_number())
+        error = "this shared object belongs to another family of processes: it can only travel "
+                "between processes that have been started from one another";
+    if (error) {
+        PyErr_SetString(PyExc_RuntimeError, error);
         return -1;
     }
     handle->kind = kind;
     handle->name = it.name;
     memcpy(handle->parameters, it.parameters, sizeof it.parameters);
-    enum pcn_status status = pcn_object_hold(arena, it.name, &handle->hold);
-    if (status == PCN_CLOSED)
-        return raise_ended();
-    if (status != PCN_OK) {
-        raise_status(status);
+    if (take_hold(arena, it.name, &handle->hold) < 0)
         return -1;
-    }
     pcn_object_unpin(arena, it.name, it.pin);
     if (make_known(handle) < 0) {
         pcn_object_release(arena, handle->hold);
@@ -392,7 +403,7 @@ int handle_arrive(struct handle *handle, const struct handle_kind *kind, PyObjec
 
 PyObject *handle_on(PyObject *type, struct pcn_name name, uint64_t parameter)
 {
-    struct handle *handle = known(name);
+    struct handle *handle = in_use(name);
     if (handle && (PyObject *)Py_TYPE((PyObject *)handle) == type && handle->bound == family.me)
         return Py_NewRef((PyObject *)handle);
     const struct handle stand_in = {.name = name, .parameters = {parameter}};
@@ -418,7 +429,7 @@ static PyObject *arrive(PyObject *module, PyObject *args)
     struct pcn_arena *arena = family_arena();
     if (!arena)
         return NULL;
-    struct handle *handle = it.arena == family_number() ? known(it.name) : NULL;
+    struct handle *handle = it.arena == family_number() ? in_use(it.name) : NULL;
     if (handle && (PyObject *)Py_TYPE((PyObject *)handle) == type && handle->bound == arena->me) {
         pcn_object_unpin(arena, it.name, it.pin);
         return Py_NewRef((PyObject *)handle);

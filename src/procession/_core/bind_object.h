@@ -4,8 +4,6 @@
 
 #include "binding.h"
 
-#include <sys/types.h>
-
 #include "object.h"
 #include "spot.h"
 
@@ -117,8 +115,6 @@ extern PyMethodDef object_methods[];
 
 /* bind_settle.c: forks, and what parents must keep for children. */
 uint64_t forks_so_far(void);
-void expect_own_fork(void);     /* the next fork is one of ours */
-void settle_later(pid_t child); /* in the parent, behind it; -1: it failed */
 /* Release what was only kept for children that have settled meanwhile. */
 void release_what_children_have(struct pcn_arena *arena);
 /* Give the hold up now, or once no forked child can need it. */

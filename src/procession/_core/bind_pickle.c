@@ -14,6 +14,13 @@
  * is when they are called, or are None: then its `nbytes` does. */
 static PyObject *heavy;
 
+/* Who does not know has no weight. Not so an interrupt: that stays, and ends the pickling. */
+static void clear_error(void)
+{
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_Exception))
+        PyErr_Clear();
+}
+
 static bool has_many_bytes(PyObject *value, PyObject *measure)
 {
     static PyObject *nbytes;
@@ -27,7 +34,7 @@ static bool has_many_bytes(PyObject *value, PyObject *measure)
     Py_ssize_t size = number ? PyNumber_AsSsize_t(number, NULL) : -1;
     Py_XDECREF(number);
     if (size == -1)
-        PyErr_Clear();
+        clear_error();
     return size >= (Py_ssize_t)LEAST_APART;
 }
 
@@ -52,15 +59,17 @@ static enum weight weigh_items(PyObject *value, bool is_tuple, int deep, int *le
     for (Py_ssize_t i = 0; i < count && i < most; i++) {
         PyObject *item = get(value, i);
         if (!item) { /* what was called has made the list shorter */
-            PyErr_Clear();
+            clear_error();
             return UNKNOWN;
         }
         if (is_number(item))
             continue;
+        Py_INCREF(item); /* what is called may take it out of here */
         enum weight its = weigh(item, deep, left);
+        Py_DECREF(item);
         if (its > all)
             all = its;
-        if (all == LARGE)
+        if (all == LARGE || PyErr_Occurred())
             break;
     }
     return all;
@@ -71,11 +80,14 @@ static enum weight weigh_values(PyObject *dict, int deep, int *left)
     enum weight all = LIGHT;
     Py_ssize_t position = 0;
     PyObject *key, *value;
-    for (int i = 0; all != LARGE && PyDict_Next(dict, &position, &key, &value); i++) {
+    for (int i = 0; all != LARGE && !PyErr_Occurred() && PyDict_Next(dict, &position, &key, &value); i++) {
+        bool is_text = Py_TYPE(key) == &PyUnicode_Type;
+        Py_INCREF(value); /* what is called may take it out of here, and its key */
         enum weight its = i < WIDE ? weigh(value, deep, left) : UNKNOWN;
+        Py_DECREF(value);
         if (its > all)
             all = its;
-        if (i == WIDE || Py_TYPE(key) != &PyUnicode_Type)
+        if (i == WIDE || !is_text)
             return all > UNKNOWN ? all : UNKNOWN;
     }
     return all;
@@ -86,7 +98,8 @@ static enum weight weigh_bytes(Py_ssize_t size)
     return size >= (Py_ssize_t)LEAST_APART ? LARGE : LIGHT;
 }
 
-/* A look at what is easily seen. What it misses is found while it is pickled, or behind that. */
+/* A look at what is easily seen. What it misses is found while it is pickled, or behind that. The
+ * caller has a reference to the value. */
 static enum weight weigh(PyObject *value, int deep, int *left)
 {
     PyTypeObject *type = Py_TYPE(value);
@@ -106,16 +119,17 @@ static enum weight weigh(PyObject *value, int deep, int *left)
         return weigh_bytes(PyByteArray_Size(value));
     if (!heavy)
         return UNKNOWN;
-    PyObject *measure = PyDict_GetItemWithError(heavy, (PyObject *)type);
-    if (!measure) {
-        PyErr_Clear(); /* a type with an odd hash */
-        return UNKNOWN;
+    PyObject *types = Py_NewRef(heavy); /* what is called may change it, or use another one */
+    PyObject *measure = PyDict_GetItemWithError(types, (PyObject *)type);
+    bool is_heavy = false;
+    if (measure) {
+        Py_INCREF(measure);
+        is_heavy = has_many_bytes(value, measure);
+        Py_DECREF(measure);
+    } else {
+        clear_error(); /* a type with an odd hash */
     }
-    Py_INCREF(measure); /* what is called may change the dict, and what the value lies in */
-    Py_INCREF(value);
-    bool is_heavy = has_many_bytes(value, measure);
-    Py_DECREF(value);
-    Py_DECREF(measure);
+    Py_DECREF(types);
     return is_heavy ? LARGE : UNKNOWN;
 }
 
@@ -295,6 +309,8 @@ static PyObject *quick_dumps(PyObject *module, PyObject *value)
     (void)module;
     int left = MOST;
     enum weight weight = weigh(value, DEEP, &left);
+    if (weight != LIGHT && PyErr_Occurred()) /* an interrupt */
+        return NULL;
     if (weight == LARGE)
         Py_RETURN_NONE;
     uint64_t pins = pins_so_far_made();

@@ -12,7 +12,7 @@ static struct pcn_claim *claim_of(const Channel *self, PyObject *seat)
 {
     uint32_t number;
     struct pcn_arena *arena = family_arena();
-    if (!arena || seat_argument(self, seat, &number) < 0 || !channel_is_parent(self, arena))
+    if (!arena || seat_argument(self, seat, &number) < 0 || !channel_is_parent(self))
         return NULL;
     return &self->channel->claims[number];
 }
@@ -192,18 +192,19 @@ PyObject *channel_revoke(Channel *self, PyObject *set)
     if (!self->block || self->released)
         return PySet_New(NULL); /* there is no ring any more */
     struct pcn_arena *arena = family_arena();
-    if (!arena || !channel_is_parent(self, arena))
+    if (!arena || !channel_is_parent(self))
         return NULL;
     uint64_t count;
+    channel_enter(self); /* what iterates may be anybody's, and release it */
     uint64_t *numbers = sorted_numbers(set, &count);
-    if (!numbers)
-        return NULL;
-    uint8_t *found = PyMem_Calloc(count + 1, 1);
+    uint8_t *found = numbers ? PyMem_Calloc(count + 1, 1) : NULL;
     if (!found) {
+        channel_leave(self);
+        if (numbers)
+            PyErr_NoMemory();
         PyMem_Free(numbers);
-        return PyErr_NoMemory();
+        return NULL;
     }
-    channel_enter(self);
     Py_BEGIN_ALLOW_THREADS
     pcn_channel_revoke(arena, self->channel, numbers, count, found);
     Py_END_ALLOW_THREADS
@@ -224,7 +225,7 @@ PyObject *channel_revoke_at(Channel *self, PyObject *const *args, Py_ssize_t cou
     if (!self->block || self->released)
         Py_RETURN_FALSE; /* there is no ring any more */
     struct pcn_arena *arena = family_arena();
-    if (!arena || !channel_is_parent(self, arena) || unsigned_argument(args[0], &number) < 0 ||
+    if (!arena || !channel_is_parent(self) || unsigned_argument(args[0], &number) < 0 ||
         unsigned_argument(args[1], &place) < 0)
         return NULL;
     if (place == 0 || (place - 1) % sizeof(uint64_t) != 0)

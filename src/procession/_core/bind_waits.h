@@ -35,9 +35,6 @@ static inline bool has_a_moment(uint64_t deadline)
     return deadline == UINT64_MAX || pcn_now_ns() + MOMENT_NS < deadline;
 }
 
-/* The arena, for a handle that __init__ has been called of; NULL with an exception. */
-struct pcn_arena *waits_arena(struct handle *handle);
-
 /* Of the types. */
 PyObject *waits_new(PyTypeObject *type, PyObject *args, PyObject *keywords);
 void waits_free(PyObject *self);
