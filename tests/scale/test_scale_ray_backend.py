@@ -254,7 +254,7 @@ def test_what_is_lost_with_the_connection_is_no_death_of_a_task(
     future = backend.submit(run, (tell_and_wait, str(path)), ())
     begun(path)
     ray.shutdown()
-    backend._attendant.lost.put((future, 0, ray.exceptions.WorkerCrashedError()))
+    backend._attendant.news.put((future, 0, ray.exceptions.WorkerCrashedError()))
     assert lost(backend, future).is_engine
     backend.close(kill=True)
 

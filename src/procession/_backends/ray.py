@@ -24,6 +24,7 @@ import os
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from functools import cache, partial
@@ -49,6 +50,10 @@ PIECE_NS = 50_000_000
 
 COUNTED = 1.0
 """Seconds that a count of the cluster's workers is good for."""
+
+MOMENT = 0.2
+"""Seconds that a task has to end by itself, before Ray is asked to kill its worker. Ray (2.60) ends
+this whole process if the result of a task that it is to cancel comes just then."""
 
 LOOK = 0.5
 """Seconds between two looks at whether Ray is still there; it tells nobody of its shutdown."""
@@ -282,7 +287,7 @@ class RayBackend:
         """In a thread of Ray's, which must not be held up."""
         error = theirs.exception()
         if error is not None:
-            self._attendant.lost.put((future, number, error))
+            self._attendant.news.put((future, number, error))
         elif self._under_way.pop(future, None) is not None:
             future.set_result(theirs.result())
 
@@ -291,11 +296,17 @@ class RayBackend:
         return self._ray.put(value)
 
     def stop(self, future: Future[Any]) -> bool:
-        """Have Ray kill the worker; its CPU is free when the future is done."""
+        """Have Ray kill the worker, in a moment; its CPU is free when the future is done."""
+        if future in self._under_way:
+            self._attendant.stop(future)
+        return future.done()
+
+    def kill(self, future: Future[Any]) -> None:
+        """Have Ray kill the worker, if the task has not ended."""
         known = self._under_way.get(future)
         if known is not None:
-            self._ray.cancel(known.ref, force=True)
-        return future.done()
+            with contextlib.suppress(Exception):
+                self._ray.cancel(known.ref, force=True)
 
     def loss(self, error: BaseException) -> Loss | None:
         """What the error of a future of ours says."""
@@ -305,12 +316,9 @@ class RayBackend:
         """Let go of Ray; end it if it was started here, and nobody else of ours uses it."""
         if os.getpid() != self._pid:  # a forked copy
             return
-        if kill:
-            for future in list(self._under_way):
-                with contextlib.suppress(Exception):
-                    self.stop(future)
-        else:
-            wait(list(self._under_way))
+        wait(list(self._under_way), MOMENT if kill else None)
+        for future in list(self._under_way):
+            self.kill(future)
         self._attendant.end()
         with contextlib.suppress(Exception):
             if self.connected():
@@ -377,8 +385,10 @@ class _Attendant:
     """The thread that may wait for Ray: looks up who died, and whether Ray is there at all."""
 
     def __init__(self, backend: RayBackend) -> None:
-        self.lost: SimpleQueue[tuple[Future[Any], int, BaseException] | None] = SimpleQueue()
+        # What was lost, or is to be stopped; None is the end.
+        self.news: SimpleQueue[Any] = SimpleQueue()
         self._backend = backend
+        self._unwanted: deque[tuple[float, Future[Any]]] = deque()  # when to have them killed
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -392,27 +402,39 @@ class _Attendant:
                     )
                     self._thread.start()
 
+    def stop(self, future: Future[Any]) -> None:
+        """Have it killed, if it does not end by itself."""
+        self.news.put(future)
+
     def end(self) -> None:
         """Come back when everything that was lost is settled."""
         with self._lock:
             if self._thread is not None:
-                self.lost.put(None)
+                self.news.put(None)
                 self._thread.join()
 
     def _attend(self) -> None:
         while True:
+            now, sleep = time.monotonic(), LOOK
+            while self._unwanted and self._unwanted[0][0] <= now:
+                self._backend.kill(self._unwanted.popleft()[1])
+            if self._unwanted:
+                sleep = self._unwanted[0][0] - now
             try:
-                lost = self.lost.get(timeout=LOOK)
+                news = self.news.get(timeout=sleep)
             except Empty:
                 if not self._backend.connected():
                     self._backend.give_up(_GONE)
                 continue
-            if lost is None:
+            if news is None:
                 return
+            if isinstance(news, Future):
+                self._unwanted.append((time.monotonic() + MOMENT, news))
+                continue
             if not self._backend.connected():  # that comes of it, too
                 self._backend.give_up(_GONE)
                 continue
-            future, number, error = lost
+            future, number, error = news
             pid, node = self._backend.place_of(number)
             self._backend.bury(future, loss_of(error)._replace(pid=pid, node=node), error)
 
