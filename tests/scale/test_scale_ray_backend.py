@@ -222,6 +222,19 @@ def test_a_connection_that_is_not_ours_is_left_alone(nodes: rays.Cluster) -> Non
         ray.shutdown()
 
 
+def test_what_ends_by_itself_meanwhile_is_not_killed(
+    backend: RayBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray ends this process if a result comes just when its task is cancelled."""
+    monkeypatch.setattr("procession._backends.ray.MOMENT", 60.0)
+    path = tmp_path / "task"
+    future = backend.submit(run, (tell_and_wait, str(path), "ended"), ())
+    begun(path)
+    assert not backend.stop(future)
+    Path(f"{path}.go").touch()
+    assert future.result(rays.PATIENCE) == "ended"
+
+
 def test_ray_address_is_heeded(nodes: rays.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
     backend = RayBackend(max_workers=2)

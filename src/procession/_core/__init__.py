@@ -16,7 +16,7 @@
   process's own, ``bind_room.c`` waits for room, ``bind_pickle.c`` is plain pickle of what is
   small.
 - ``bind_census.c`` lists who holds what and who waits for it, of any family.
-- ``bind_raised.c``: exceptions that wait until what has begun is done.
+- ``bind_raised.c``: exceptions that are taken, or wait until what has begun is done.
 - ``bind_failpoint.c``: the tests' fail points.
 
 ``binding.pyi`` is the typed description of it all.

@@ -126,9 +126,6 @@ PyObject *channel_run(Channel *self, PyObject *const *args, Py_ssize_t count);
 PyObject *channel_guarded(Channel *self, PyObject *const *args, Py_ssize_t count);
 PyObject *channel_stop_asked(Channel *self, PyObject *ignored);
 
-/* The exception that was raised, with its traceback; a new reference. */
-PyObject *take_exception(void);
-
 /* bind_outcomes.c: one outcome is a tag and its content. A simple one takes at most so many
  * bytes; others (pickles and errors) have a head, and the content behind it. */
 #define SIMPLE_OUTCOME 256u

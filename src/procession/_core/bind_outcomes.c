@@ -10,6 +10,7 @@
  * Numbers are in the machine's order. Only what comes back the same is taken as it is: exact
  * types, integers of up to 64 bits; everything else is pickled. */
 #include "bind_channel.h"
+#include "bind_raised.h"
 
 #include <string.h>
 
@@ -167,14 +168,7 @@ static PyObject *load(struct reader *reader, const char *content, uint64_t lengt
     Py_DECREF(bytes);
     if (value || !PyErr_ExceptionMatches(PyExc_Exception))
         return value;
-    PyObject *type, *error, *trace;
-    PyErr_Fetch(&type, &error, &trace);
-    PyErr_NormalizeException(&type, &error, &trace);
-    if (trace)
-        PyException_SetTraceback(error, trace);
-    Py_XDECREF(type);
-    Py_XDECREF(trace);
-    return failed(reader, error);
+    return failed(reader, take_exception());
 }
 
 static PyObject *take_pickle(struct reader *reader)

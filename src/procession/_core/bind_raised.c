@@ -1,5 +1,17 @@
 #include "bind_raised.h"
 
+PyObject *take_exception(void)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (trace)
+        PyException_SetTraceback(value, trace);
+    Py_XDECREF(type);
+    Py_XDECREF(trace);
+    return value;
+}
+
 void keep_raised(struct raised *kept)
 {
     if (kept->type && (PyErr_ExceptionMatches(PyExc_Exception) ||

@@ -1,4 +1,4 @@
-/* An exception that waits until what has begun is done, and may not be the only one by then. */
+/* Exceptions that are taken to be told elsewhere, or that wait until what has begun is done. */
 #ifndef PROCESSION_BIND_RAISED_H
 #define PROCESSION_BIND_RAISED_H
 
@@ -7,6 +7,9 @@
 struct raised {
     PyObject *type, *value, *trace; /* all NULL: none */
 };
+
+/* The exception that is raised now, with its traceback; a new reference. */
+PyObject *take_exception(void);
 
 /* Take what is raised now. The first is kept; but an interrupt, or another that is no Exception, is
  * not lost to an error, whichever came first. */

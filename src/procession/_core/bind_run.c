@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bind_apart.h"
+#include "bind_raised.h"
 
 struct run {
     Channel *channel;
@@ -97,18 +98,6 @@ static bool is_of_the_item(void)
 {
     return PyErr_ExceptionMatches(PyExc_MemoryError) || PyErr_ExceptionMatches(PyExc_TypeError) ||
            PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_ValueError);
-}
-
-PyObject *take_exception(void)
-{
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    PyErr_NormalizeException(&type, &value, &trace);
-    if (trace)
-        PyException_SetTraceback(value, trace);
-    Py_XDECREF(type);
-    Py_XDECREF(trace);
-    return value;
 }
 
 /* What was raised is the item's outcome. */
