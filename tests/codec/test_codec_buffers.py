@@ -26,7 +26,8 @@ from procession._codec.buffers import (
     loads_apart,
     size_of,
 )
-from procession._codec.objects import dumps, loads, loads_items
+from procession._codec.items import loads_items
+from procession._codec.objects import dumps, loads
 from procession.errors.memory import ArenaFull
 from tests.codec.roads import (
     ROADS,

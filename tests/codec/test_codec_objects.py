@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procession._codec.buffers import dumps_answer, dumps_items, dumps_task
+from procession._codec.items import loads_items
 from procession._codec.objects import (
     PROTOCOL,
     dumps,
     dumps_by_value,
     loads,
-    loads_items,
     short_repr,
 )
 from procession._core import pack_numbers, unpack_numbers

@@ -241,7 +241,7 @@ def test_what_is_encoded_must_be_bytes(seat: Seat) -> None:
     assert failures[0][1].startswith(b"TypeError")
 
 
-def test_an_error_that_can_not_be_encoded_is_raised(seat: Seat) -> None:
+def test_an_error_that_can_not_be_encoded_is_raised_and_what_was_done_is_sent(seat: Seat) -> None:
     def fail(error: BaseException) -> bytes:
         raise OSError("no") from error
 
@@ -249,9 +249,11 @@ def test_an_error_that_can_not_be_encoded_is_raised(seat: Seat) -> None:
     with pytest.raises(OSError, match="no"):
         seat.channel.run(divide, [1, 0, 2], False, False, False, encode, fail)
     seat.channel.answer(seat.number, 1, b"all of it")
-    (arrival,) = seat.collect()
+    part, arrival = seat.collect()
+    assert part[4:] == (0, 1)
+    assert decode_outcomes(part[2], pickle.loads, []) == [divide(1)]
     assert arrival[1:3] == (1, b"all of it")
-    assert arrival[4:] == (0, 3)
+    assert arrival[4:] == (1, 3)
 
 
 def test_a_full_area_is_sent_in_parts(seat: Seat) -> None:
@@ -389,11 +391,11 @@ def test_a_burial_tells_what_was_done(seat: Seat) -> None:
             raise SystemError("the worker's end")
         return item
 
-    def fail(error: BaseException) -> bytes:
-        raise error
+    def fail(error: BaseException) -> Any:
+        return error
 
     seat.submit(0, 4)
-    with pytest.raises(SystemError):
+    with pytest.raises(TypeError):
         seat.channel.run(die, range(4), False, False, False, encode, fail)
     buried = seat.channel.bury(0)
     assert buried is not None

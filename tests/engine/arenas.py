@@ -85,7 +85,13 @@ class FakeArena:
         return Payload(pickle.dumps(("apart", name, value)), [part], size)
 
     def dumps_items(
-        self, items: Any, *, once: bool, most: int | None = None, call: object = None
+        self,
+        items: Any,
+        *,
+        once: bool,
+        each: bool = False,
+        most: int | None = None,
+        call: object = None,
     ) -> bytes:
         """The items of a piece."""
         numbers = _core.pack_numbers(items) if type(items) is list else None

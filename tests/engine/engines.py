@@ -18,7 +18,7 @@ from procession._codec import messages
 from procession._codec.buffers import dumps_answer
 from procession._codec.exceptions import encode_exception
 from procession._codec.functions import Sent
-from procession._codec.objects import loads_items
+from procession._codec.items import loads_items
 from procession._engine.engine import Engine
 from procession._engine.entries import Record
 from procession._engine.options import PLAIN, Options

@@ -132,6 +132,8 @@ class Schedule:
             well.append(lambda: self._begin(seat))
             if "by value" in troubles and claim.begun == claim.first:
                 badly.append(lambda: channel.answer_whole(seat, messages.BY_VALUE))
+            if "by value" in troubles and claim.held is None:
+                badly.append(lambda: self._lack(seat))
         else:
             well.append(lambda: channel.answer(seat))
             badly.append(lambda: channel.answer(seat, leave=False))
@@ -178,6 +180,13 @@ class Schedule:
     def _end(self, seat: int, failure: Failure, fate: Fate) -> None:
         self.failures.setdefault(self._item(seat), []).append(failure)
         self.engine.die(seat, fate)
+
+    def _lack(self, seat: int) -> None:
+        """Its main module has not what the next item is made of."""
+        channel = self.engine.channel
+        if channel.claims[seat].area:
+            channel.flush(seat)
+        channel.answer_whole(seat, messages.ARGUMENTS_BY_VALUE, b"lacking")
 
     def _die_between(self, seat: int) -> None:
         """It dies while it loads the items, or between two of them."""

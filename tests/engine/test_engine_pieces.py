@@ -225,6 +225,23 @@ def test_a_function_that_the_workers_do_not_know_is_sent_by_value() -> None:
     engine.assert_clean()
 
 
+def test_arguments_that_the_workers_do_not_know_are_sent_by_value_from_there_on() -> None:
+    engine = FakeEngine(workers=1)
+    job = engine.start_map(range(400), 200)
+    engine.claim()
+    for item in range(3):
+        engine.channel.begin(0)
+        engine.channel.finish(0, item)
+    engine.channel.flush(0)
+    engine.channel.answer_whole(0, messages.ARGUMENTS_BY_VALUE, b"lacking")
+    engine.collect()
+    engine.attendant.serve()
+    assert _ranges(engine) == [(200, 400), (3, 200)]
+    engine.wait(job)
+    assert job.outcome() == (True, list(range(400)))
+    engine.assert_clean()
+
+
 def test_a_call_that_was_given_up_is_not_sent_by_value() -> None:
     engine = FakeEngine(workers=1)
     job = engine.start_map(range(4), 2)

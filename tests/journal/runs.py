@@ -18,14 +18,13 @@ class Runs:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def __len__(self) -> int:
+        """How many, of whatever items."""
+        return len(self._lines())
+
     def all(self) -> list[tuple[str, Any]]:
-        """What each run was a part of, and its item."""
-        if not self.path.exists():
-            return []
-        text = self.path.read_text()
-        # Who was killed while writing has left a line without an end.
-        whole = text[: text.rfind("\n") + 1]
-        parted = (line.partition(" ") for line in whole.splitlines())
+        """What each run was a part of, and its item: a literal."""
+        parted = (line.partition(" ") for line in self._lines())
         return [(run, ast.literal_eval(item)) for run, _, item in parted]
 
     def items(self) -> list[Any]:
@@ -35,6 +34,13 @@ class Runs:
     def count(self) -> Counter[Any]:
         """How often each item was run."""
         return Counter(item for _, item in self.all())
+
+    def _lines(self) -> list[str]:
+        if not self.path.exists():
+            return []
+        text = self.path.read_text()
+        # Who was killed while writing has left a line without an end.
+        return text[: text.rfind("\n") + 1].splitlines()
 
 
 def recorded(journal: Path) -> set[int]:

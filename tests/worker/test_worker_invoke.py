@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from procession._codec import messages
+from procession._codec.buffers import dumps_items
 from procession._codec.functions import Sent
+from procession._codec.items import joined
 from procession._codec.objects import dumps, loads
 from procession._core import decode_outcomes
 from procession.errors.pool import MaybeEncodingError, RemoteTraceback
@@ -218,6 +220,45 @@ def test_what_the_main_module_lacks_is_told(worker: Driven) -> None:
     news = worker.next()
     assert news.kind == messages.ARGUMENTS_BY_VALUE
     assert type(news.error) is AttributeError
+
+
+class Odd:
+    """Pickled each for itself, as an item."""
+
+    def __reduce__(self) -> Any:
+        return Odd, ()
+
+
+def _each_apart(items: list[Any]) -> bytes:
+    return dumps_items([(item, Odd()) for item in items], each=True)
+
+
+def _first(pair: tuple[Any, Any]) -> Any:
+    return pair[0]
+
+
+def test_one_of_many_that_does_not_load_fails_alone(worker: Driven) -> None:
+    sent = worker.functions.publish(_first, 0)
+    assert sent is not None
+    worker.submit(messages.EACH, sent, _each_apart([1, NotHere(), 3, 4]), 0, 3)
+    one, two, three = worker.next().outcomes
+    assert (one, type(two), three) == (1, OSError, 3)
+
+
+def test_what_the_main_module_lacks_is_told_behind_what_was_done(worker: Driven) -> None:
+    sent = worker.functions.publish(_first, 0)
+    assert sent is not None
+    lacking = b"\x80\x05c__main__\nNothingOfThisName\n."
+    payload = joined([dumps((1, 0)), dumps((2, 0)), lacking, dumps((4, 0))])
+    number = worker.submit(messages.EACH, sent, payload, 0, 4)
+    news = worker.next()
+    assert (news.number, news.kind & messages.PART) == (number, messages.PART)
+    assert (news.first, news.end, news.outcomes) == (0, 2, [1, 2])
+    news = worker.next()
+    assert (news.number, news.kind) == (number, messages.ARGUMENTS_BY_VALUE)
+    assert type(news.error) is AttributeError
+    worker.submit(messages.EACH, sent, _each_apart([5]), 0, 1)
+    assert worker.next().outcomes == [5]
 
 
 def _kill_at(what: str) -> Any:

@@ -17,9 +17,10 @@ from procession import _core
 from procession._backends.abilities import Ability
 from procession._backends.remote import from_beside, names_local
 from procession._backends.seam import Backend
-from procession._codec.apart import Apart, take_apart
+from procession._codec.apart import Apart, take_apart, together
 from procession._codec.buffers import Payload
 from procession._codec.objects import PROTOCOL, REFUSALS, reducers
+from procession._codec.ties import are_untied
 from procession.errors.backend import NotSupported
 
 if TYPE_CHECKING:
@@ -91,11 +92,12 @@ class Shares:
         self._handles.clear()
 
 
-def pack(value: object, backend: Backend, *, beside: bool = True) -> bytes:
+def pack(value: Any, backend: Backend, *, beside: bool = True, each: bool = False) -> bytes:
     """``value`` as a pickle, by value where that is needed.
 
     Args:
         beside: what was share()d may go beside it.
+        each: it is items that are pickled each by itself; see ``dumps_items``.
 
     Raises:
         NotSupported: a lock or the like is in it.
@@ -103,7 +105,8 @@ def pack(value: object, backend: Backend, *, beside: bool = True) -> bytes:
     """
     pins = _core.pins_made()
     try:
-        packed = _packed(value, beside=beside and Ability.BROADCAST in backend.abilities)
+        taken = together(map(_taken, value)) if each else _taken(value)
+        packed = _joined(taken, beside=beside and Ability.BROADCAST in backend.abilities)
     except BaseException:
         _core.withdraw_pins(pins)
         raise
@@ -118,7 +121,7 @@ def pack(value: object, backend: Backend, *, beside: bool = True) -> bytes:
     return packed
 
 
-def _packed(value: object, *, beside: bool) -> bytes:
+def _taken(value: object) -> bytes | Apart:
     error: Exception | None = None
     if len(reducers.table) == reducers.harmless or reducers.are_harmless():
         try:
@@ -132,11 +135,15 @@ def _packed(value: object, *, beside: bool) -> bytes:
     finally:
         error = None  # its traceback has this frame
     if _MAIN in taken.inner and _BY_VALUE not in taken.inner:
-        taken = take_apart(value, least=_NEVER, by_value=True)
-    return _joined(taken, beside=beside) if taken.parts else taken.inner
+        return take_apart(value, least=_NEVER, by_value=True)
+    return taken
 
 
-def _joined(taken: Apart, *, beside: bool) -> bytes:
+def _joined(taken: bytes | Apart, *, beside: bool) -> bytes:
+    if not isinstance(taken, Apart):
+        return taken
+    if not taken.parts:
+        return taken.inner
     memories: dict[tuple[int, ...], tuple[int, _core.Memory]] = {}
     places: list[Any] = []
     for part in taken.parts:
@@ -168,13 +175,14 @@ class Packing:
         return self._engine.send(record)
 
     def pack_items(
-        self, items: Sequence[Any], options: Options, most: int | None, call: object
+        self, items: Sequence[Any], options: Options, most: int | None, call: object, *, each: bool
     ) -> bytes:
-        """The items of a piece."""
+        """The items of a piece; see ``dumps_items``."""
         if self._is_given:
             return GivenPayload.of(items if isinstance(items, range) else list(items))
         numbers = _core.pack_numbers(items) if type(items) is list else None
-        return numbers or pack(items, self._backend)
+        each = each and len(items) > 1 and type(items) is not range and not are_untied(items)
+        return numbers or pack(items, self._backend, each=each)
 
     def is_worth_waiting(self, shortage: object, full: object) -> bool:
         """There is no room to wait for."""

@@ -22,7 +22,8 @@ from procession._codec import messages
 from procession._codec.exceptions import encode_raised
 from procession._codec.functions import ANEW, ANEW_FOR_EACH, KEPT_BY_WORKER
 from procession._codec.given import Given, GivenOutcomes
-from procession._codec.objects import dumps, loads, loads_items
+from procession._codec.items import loads_items, loads_joined, since
+from procession._codec.objects import dumps, loads
 from procession._worker.state import elsewhere
 from procession.errors.pool import MaybeEncodingError
 
@@ -161,7 +162,7 @@ def from_beside(inner: bytes, places: Iterable[Any]) -> Any:
             buffers.append(view[begin : begin + length].toreadonly())
         else:
             buffers.append(place)
-    return loads(inner, buffers=buffers)
+    return loads_joined(inner, buffers)
 
 
 def run(request: Request, *values: Any) -> Response:
@@ -226,9 +227,10 @@ def _outcome(request: Request, function: bytes, standing: _Standing) -> tuple[in
         else:
             call = _loaded(request.number, function, standing)
             if what != messages.CALL:
-                items = islice(loads_items(request.payload), request.first, end)
+                items = loads_items(request.payload)
+                ours = islice(since(items, request.first), end - request.first)
                 began = perf_counter_ns()  # the pace of items: without what is done once
-                return *_of_items(call, items, what, request.first), began
+                return *_of_items(call, ours, what, request.first), began
             args, kwds = loads(request.payload)
         return messages.VALUE, _encoded(call(*args, **kwds)), end, began
     except BaseException as error:
@@ -262,8 +264,12 @@ def _of_items(
     starred, stopping = what in _STARRED, what in _STOPPING
     outcomes: list[Any] = []  # plain values as they are, all else as a part of the payload
     are_plain = True
-    for item in items:
+    while True:
         try:
+            try:
+                item = next(items)
+            except StopIteration:
+                break
             value = call(*item) if starred else call(item)
             if type(value) not in _PLAIN:  # it may change with the next item
                 value = _part(b"P", _encoded(value))

@@ -5,6 +5,8 @@
 ``apart``       a pickle, and the large buffers beside it
 ``arrays``      our reducers, for what emits no buffers by itself
 ``repeats``     large arguments that are sent again and again
+``items``       those of a chunk: together, or each by itself
+``ties``        whether it can be told which, by what they have in common
 ``objects``     small ones: plain pickle first, by value where that fails
 ``sharing``     share(): buffers that are sent by reference from then on
 ``functions``   functions: sent once, then named by number

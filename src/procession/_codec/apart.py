@@ -11,12 +11,13 @@ named for a receiver (``Apart.layout``), who builds the object again (``opened``
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pickle import PickleBuffer
 from typing import Any, NamedTuple, TypeAlias
 
 from procession import _core
-from procession._codec.objects import PROTOCOL, REFUSALS, loads, reducers
+from procession._codec.items import joined, loads_joined
+from procession._codec.objects import PROTOCOL, REFUSALS, reducers
 
 LEAST_APART = _core.LEAST_APART
 """Bytes. Smaller buffers go into the pickle."""
@@ -82,7 +83,7 @@ class Apart:
     """A pickle, and what lies beside it.
 
     Attributes:
-        inner: the pickle.
+        inner: the pickle; or several, ``joined``.
         parts: the buffers, in the order in which the pickle asks for them.
         pins: those made since are for names in it; see ``_core.withdraw_pins``.
     """
@@ -186,6 +187,27 @@ def take_apart(
         raise error from None
     finally:
         del error  # its traceback has this frame, and so the user's objects, in a circle
+
+
+def together(those: Iterable[bytes | Apart]) -> Apart:
+    """What was pickled each by itself, as one: unpickled it is ``Items``."""
+    pins = _core.pins_made()
+    pickles: list[bytes] = []
+    ends: list[int] = []
+    parts: list[Part] = []
+    try:
+        for one in those:
+            if isinstance(one, Apart):
+                pickles.append(one.inner)
+                parts += one.parts
+            else:
+                pickles.append(one)
+            ends.append(len(parts))
+    except BaseException:
+        _core.withdraw_pins(pins)
+        parts.clear()  # as in _Stream.filled()
+        raise
+    return _pinned(Apart(joined(pickles, ends if parts else None), parts), pins)
 
 
 def _pinned(taken: Apart, pins: int) -> Apart:
@@ -296,7 +318,8 @@ def _announced(chunk: bytes) -> tuple[int, int]:
 
 
 def opened(layout: Layout, inner: bytes | memoryview, local: memoryview | None = None) -> Any:
-    """The object that was taken apart. Runs code of the user's, like every unpickling.
+    """The object that was taken apart, or the ``Items``. Runs code of the user's, like every
+    unpickling.
 
     Args:
         layout: where its parts are.
@@ -309,7 +332,7 @@ def opened(layout: Layout, inner: bytes | memoryview, local: memoryview | None =
     """
     names, parts = layout
     memories = [_core.arrive(_core.Memory, name) for name in names]
-    return loads(inner, buffers=_views(memories, parts, local))
+    return loads_joined(inner, _views(memories, parts, local))
 
 
 def _views(

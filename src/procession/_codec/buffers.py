@@ -29,9 +29,11 @@ from procession._codec.apart import (
     Part,
     opened,
     take_apart,
+    together,
 )
 from procession._codec.given import Given
 from procession._codec.objects import PROTOCOL, REFUSALS, loads, reducers
+from procession._codec.ties import are_untied
 
 _quick_dumps = _core.quick_dumps
 
@@ -117,6 +119,17 @@ def dumps_task(
     else:
         taken = take_apart(value)
     return _sent(taken, once=once, sharing=True, wait=False, most=most, call=call)
+
+
+def _plainly_or_apart(value: object) -> bytes | Apart:
+    """As ``dumps_task`` has it, where a call of ours more does not matter."""
+    if not reducers.are_harmless():
+        return take_apart(value)
+    try:
+        made = _quick_dumps(value)
+    except REFUSALS as error:
+        return take_apart(value, error=error)
+    return take_apart(value) if made is None else made
 
 
 def dumps_apart(
@@ -258,11 +271,26 @@ def loads_beside(body: bytes | memoryview, rest: memoryview) -> Any:
 
 
 def dumps_items(
-    items: Sequence[Any], *, once: bool = False, most: int | None = None, call: object = None
+    items: Sequence[Any],
+    *,
+    once: bool = False,
+    each: bool = False,
+    most: int | None = None,
+    call: object = None,
 ) -> bytes | Payload:
-    """The items of a chunk for ``objects.loads_items``; see ``dumps_task``."""
+    """The items of a chunk for ``items.loads_items``; see ``dumps_task``.
+
+    Args:
+        each: they know nothing of one another, as if each was sent by itself. Else they have in
+            common what they have in common here.
+    """
     numbers = _core.pack_numbers(items) if type(items) is list else None
-    return numbers or dumps_task(items, once=once, most=most, call=call)
+    if numbers:
+        return numbers
+    if each and len(items) > 1 and type(items) is not range and not are_untied(items):
+        taken = together(map(_plainly_or_apart, items))
+        return _sent(taken, once=once, sharing=True, wait=False, most=most, call=call)
+    return dumps_task(items, once=once, most=most, call=call)
 
 
 def size_of(payload: Any) -> int:

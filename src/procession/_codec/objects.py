@@ -5,9 +5,6 @@ lambdas, closures and what lives in a notebook cell are worth that, integers are
 
 Programs register ways of pickling with the standard library (tensors, sockets, its connections).
 Those are used, also for what plain pickle would take otherwise.
-
-The items of a chunk have a form of their own: a list of nothing but integers, or nothing but
-floats, goes as machine words.
 """
 
 from __future__ import annotations
@@ -26,9 +23,6 @@ from procession import _core
 from procession._codec import arrays
 
 PROTOCOL = 5
-
-_PICKLE_MARK = pickle.PROTO[0]
-"""The first byte of every pickle; no list of numbers begins with it."""
 
 REFUSALS = (pickle.PicklingError, TypeError, AttributeError)
 """What plain pickle says of an object that by value may go. All other errors are somebody else's,
@@ -187,11 +181,6 @@ def _dumps_otherwise(value: object, pins: int) -> bytes:
         _core.withdraw_pins(pins)
         reducers.borrow()
         return dumps_by_value(value)
-
-
-def loads_items(payload: bytes | memoryview) -> Any:
-    """The items of a chunk, numbers or a pickle. Runs code of the user's, like every unpickling."""
-    return loads(payload) if payload[0] == _PICKLE_MARK else _core.unpack_numbers(payload)
 
 
 def short_repr(value: Any, limit: int = 60) -> str:

@@ -356,7 +356,8 @@ static PyMethodDef channel_methods[] = {
            "run(function, items, star, stop_at_error, timed, encode, encode_error): run the "
            "claimed range and answer it. `items` begins with the first one to run. encode(value) "
            "and encode_error(exception) make bytes; encode() may also return (body, parts): such "
-           "an item is sent as a part of its own, its buffers apart: see collect()."),
+           "an item is sent as a part of its own, its buffers apart: see collect(). What "
+           "encode_error() raises is raised; the outcomes before that item are sent then."),
     METHOD(guarded, METH_FASTCALL,
            "guarded(function, args, kwds): function(*args, **kwds), which stop_asked() may stop."),
     METHOD(stop_asked, METH_NOARGS,

@@ -100,14 +100,27 @@ static bool is_of_the_item(void)
            PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_ValueError);
 }
 
+/* It is no item's outcome, says encode_error(), but somebody else's affair; of what was done before
+ * nothing is lost. */
+static int give_up(struct run *run)
+{
+    struct raised raised = {NULL, NULL, NULL};
+    keep_raised(&raised);
+    if (!is_fork_of_worker(run->channel) && flush(run, run->item) < 0)
+        keep_raised(&raised);
+    return raise_kept(&raised);
+}
+
 /* What was raised is the item's outcome. */
 static int put_error(struct run *run)
 {
     PyObject *error = take_exception();
     PyObject *encoded = PyObject_CallFunctionObjArgs(run->encode_error, error, NULL);
     Py_DECREF(error);
-    int failed = encoded ? put_bytes(run, ERROR_TAG, encoded) : -1;
-    Py_XDECREF(encoded);
+    if (!encoded)
+        return give_up(run);
+    int failed = put_bytes(run, ERROR_TAG, encoded);
+    Py_DECREF(encoded);
     return failed;
 }
 

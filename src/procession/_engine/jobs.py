@@ -266,9 +266,12 @@ class Job:
         piece.kind = self._kind
         sizer = self._sizer
         most = bytes_a_piece(self.engine.workers) if sizer.can_shrink(count) else None
+        sent, is_halved = None, False
         try:
-            piece.sent = self._function_as_sent()
-            piece.payload = self.engine.packer.pack_items(items, self.options, most, self._call)
+            piece.sent = sent = self._function_as_sent()
+            piece.payload = self.engine.packer.pack_items(
+                items, self.options, most, self._call, each=self._is_one_by_one
+            )
             piece.size = size_of(piece.payload)
             sizer.packed(count, piece.size)
         except TooLarge as large:
@@ -283,8 +286,13 @@ class Job:
                 return None
             piece.failure = full
         except Exception as error:
+            # An item that can not be pickled is alone in the end.
+            is_halved = sent is not None and self._is_one_by_one and sizer.can_shrink(count)
             # Behind the end of the pool nothing can be published, which is no fault of the items.
             piece.failure = self.engine.end_error() if self.engine.is_finished else error
+        if is_halved:
+            sizer.halve(count)
+            return self._make(room)
         with self.engine.lock:
             if source.taken != start or self.is_closed:  # abandoned meanwhile
                 return None

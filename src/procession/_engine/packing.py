@@ -113,9 +113,9 @@ class Packer:
             del full  # its traceback has this frame: a circle, with all that our callers hold
 
     def pack_items(
-        self, items: Sequence[Any], options: Options, most: int | None, call: object
+        self, items: Sequence[Any], options: Options, most: int | None, call: object, *, each: bool
     ) -> bytes:
-        """The items of a piece; does not wait. See ``dumps_task``.
+        """The items of a piece; does not wait. See ``dumps_items``.
 
         Raises:
             ArenaFull: there is no room for them now.
@@ -123,7 +123,7 @@ class Packer:
             Exception: whatever pickling raises.
         """
         once = len(items) == 1 and options.is_run_once
-        return self._dumps_items(items, once=once, most=most, call=call)
+        return self._dumps_items(items, once=once, each=each, most=most, call=call)
 
     def is_worth_waiting(self, shortage: Shortage, full: ArenaFull) -> bool:
         """Whether there may be room later for what there is none now; makes some, if it can."""

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from procession._codec import messages
 from procession._codec.buffers import size_of
 from procession._codec.functions import ANEW_FOR_EACH
-from procession._codec.objects import dumps_by_value, loads_items
+from procession._codec.items import Items, joined, loads_items
+from procession._codec.objects import dumps_by_value
 from procession._engine.entries import CANCELLED, FAILURE, Record, Task
 from procession._engine.packing import emptied, filled, is_hopeless
+from procession._engine.pieces import Piece
 from procession.errors.memory import ArenaFull
 
 if TYPE_CHECKING:
@@ -79,8 +81,14 @@ class Sender:
         payload = self.payload_of(record)
         if b"cloudpickle" in payload:
             return False
-        by_value = dumps_by_value(loads_items(payload))
+        arguments = loads_items(payload)
+        if type(arguments) is Items:
+            by_value = joined([dumps_by_value(item) for item in arguments])
+        else:
+            by_value = dumps_by_value(arguments)
         with self._engine.lock:
+            if isinstance(record, Piece):
+                record.first = record.reached  # what was run before that came to light
             if record.options.max_bytes is not None and isinstance(record, Task):
                 self._engine.bytes_under_way += size_of(by_value) - size_of(payload)
             self._free_block(record)

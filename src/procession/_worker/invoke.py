@@ -12,15 +12,15 @@ others.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self
 
 from procession._codec import messages
 from procession._codec.buffers import dumps_answer
 from procession._codec.exceptions import encode_raised
 from procession._codec.functions import ANEW_FOR_EACH, FunctionCache, FunctionMissing
-from procession._codec.objects import loads, loads_items, reducers
+from procession._codec.items import Items, loads_items, since
+from procession._codec.objects import loads, reducers
 from procession._core import Channel, quick_dumps
 from procession._worker.state import here
 from procession._worker.stopping import leave_out_the_handler
@@ -35,6 +35,7 @@ Answer = tuple[int, bytes] | tuple[int, bytes, list[memoryview]]
 _STARRED = frozenset({messages.STARMAP, messages.STAREACH})
 _STOPPING = frozenset({messages.MAP, messages.STARMAP})
 _NOTHING: dict[str, Any] = {}
+_MAIN = b"__main__"
 
 
 def encode_item(value: Any) -> Encoded:
@@ -50,7 +51,13 @@ def encode_item(value: Any) -> Encoded:
 
 
 def encode_error(error: BaseException) -> bytes:
-    """What a call raised, or ``encode_item`` for its result; without our own lines."""
+    """What a call raised, or ``encode_item`` for its result; without our own lines.
+
+    Raises:
+        _MainLacks: it is that, which is no item's outcome.
+    """
+    if type(error) is _MainLacks:
+        raise error
     if type(error) is TaskTimeout:
         leave_out_the_handler(error)
     return encode_raised(error, globals())
@@ -114,10 +121,9 @@ class Invoker:
                 elif what == messages.STAR_ONE:
                     args, kwds = loads(payload), _NOTHING
                 else:
-                    items = loads_items(payload)
                     self._channel.run(
                         call,
-                        islice(items, first, None) if first else items,
+                        _items(payload, first),
                         what in _STARRED,
                         what in _STOPPING,
                         bool(kind & messages.TIMED),
@@ -130,6 +136,8 @@ class Invoker:
             return encode_value(call(*args, **kwds))
         except FunctionMissing:
             return messages.BY_VALUE, b""
+        except _MainLacks as lack:
+            return messages.ARGUMENTS_BY_VALUE, encode_error(lack.error)
         except BaseException as error:
             if self._channel.forked():
                 raise
@@ -154,9 +162,53 @@ class Invoker:
         return call
 
 
+class _MainLacks(Exception):
+    """An item is made of something that this process's main module has not.
+
+    Attributes:
+        error: what unpickling said.
+    """
+
+    def __init__(self, error: AttributeError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class _Watched:
+    """Items that are unpickled one by one. Raises _MainLacks, if that is so."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._items = items
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._items)
+        except AttributeError as error:
+            if _says_main_lacks(error):
+                raise _MainLacks(error) from None
+            raise
+
+
+def _items(payload: bytes | memoryview, first: int) -> Iterable[Any]:
+    """The items of a range, from that one on."""
+    items = loads_items(payload)
+    if type(items) is Items and items.names(_MAIN):
+        return _Watched(items.since(first))
+    return since(items, first)
+
+
+def _says_main_lacks(error: AttributeError) -> bool:
+    return f" on {sys.modules.get('__main__')!r}" in str(error)
+
+
 def _lacks_main(error: AttributeError, payload: bytes | memoryview) -> bool:
     """Whether the arguments are made of something that this process's main module has not."""
-    if f" on {sys.modules.get('__main__')!r}" not in str(error):
+    if not _says_main_lacks(error):
         return False
     try:
         loads_items(payload)  # or did the function itself unpickle something?
