@@ -59,4 +59,10 @@ PyObject *memory_private(PyObject *self, PyObject *args);
 /* bind_pickle.c */
 extern PyMethodDef pickle_methods[];
 
+/* quick_dumps(): a new reference to bytes, or to None; NULL with an exception. */
+PyObject *quick_pickle(PyObject *value);
+
+/* Whether what it raised is what pickle says of an object that may go by value. */
+bool is_pickles_refusal(void);
+
 #endif

@@ -57,6 +57,8 @@ static int set_answer(const Channel *self, PyObject *entry, uint32_t kind, PyObj
     PyTuple_SetItem(answer, 0, PyLong_FromUnsignedLong(kind));
     PyTuple_SetItem(answer, 1, Py_NewRef(payload));
     PyTuple_SetItem(answer, 2, PyLong_FromUnsignedLongLong(nanoseconds));
+    if (PyBytes_CheckExact(payload))
+        PyObject_GC_UnTrack(answer); /* nothing in it could be in a circle */
     int failed = PyObject_SetAttr(entry, self->answer_name, answer);
     Py_DECREF(answer);
     return failed;

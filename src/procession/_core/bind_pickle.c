@@ -201,14 +201,16 @@ static PyMethodDef meet_buffer_method = {
 /* pickle.dumps, called as the interpreter would call it. */
 static PyObject *dumps, *dumps_self;
 static _PyCFunctionFastWithKeywords dumps_at_once; /* NULL: it has to be called by PyObject_Call() */
-static PyObject *protocol, *callback, *callback_name;
+static PyObject *protocol, *callback, *callback_name, *pickling_error;
 
 static int prepare(void)
 {
     PyObject *module = PyImport_ImportModule("_pickle");
     PyObject *found = module ? PyObject_GetAttrString(module, "dumps") : NULL;
+    if (module && !pickling_error)
+        pickling_error = PyObject_GetAttrString(module, "PicklingError");
     Py_XDECREF(module);
-    if (!found)
+    if (!found || !pickling_error)
         return -1;
     travels_apart = PyErr_NewException("procession._core.binding.TravelsApart",
                                        PyExc_BaseException, NULL);
@@ -304,9 +306,8 @@ static bool has_large_part(PyObject *made)
     return false;
 }
 
-static PyObject *quick_dumps(PyObject *module, PyObject *value)
+PyObject *quick_pickle(PyObject *value)
 {
-    (void)module;
     int left = MOST;
     enum weight weight = weigh(value, DEEP, &left);
     if (weight != LIGHT && PyErr_Occurred()) /* an interrupt */
@@ -330,6 +331,18 @@ static PyObject *quick_dumps(PyObject *module, PyObject *value)
     }
     withdraw_pins_since(pins);
     Py_RETURN_NONE;
+}
+
+static PyObject *quick_dumps(PyObject *module, PyObject *value)
+{
+    (void)module;
+    return quick_pickle(value);
+}
+
+bool is_pickles_refusal(void)
+{
+    return PyErr_ExceptionMatches(PyExc_TypeError) || PyErr_ExceptionMatches(PyExc_AttributeError) ||
+           (pickling_error && PyErr_ExceptionMatches(pickling_error));
 }
 
 static PyObject *same_bytes(PyObject *module, PyObject *args)

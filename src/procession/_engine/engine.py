@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from procession import _core
 from procession._codec import messages, repeats
 from procession._codec.functions import CARRIED, Sent
+from procession._codec.objects import reducers
 from procession._core import Channel
 from procession._engine.attendant import FULL_RING_STEP, STEP, Attendant
 from procession._engine.chunking import Pace
@@ -57,6 +58,9 @@ class Engine(Pace):
     attendant: Attendant
     supervisor: Supervisor
 
+    _call: Any = None
+    """Sends a simple call in one step, where the channel is the core's."""
+
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self.pid = os.getpid()
@@ -66,6 +70,7 @@ class Engine(Pace):
         self.open = self.ledger.open
         self.arrivals: deque[tuple[Any, int, Any, int, int, int]] = deque()
         self.sender = Sender(self)
+        self.next_number = self.ledger.next_number
         self.packer = Packer(self)
         self.pack = self.packer.pack
         self.settler = Settler(self)
@@ -108,6 +113,7 @@ class Engine(Pace):
             if terms.memory is not None:
                 _core.memory_budget(terms.memory)
             self.channel = Channel(capacity, RING_BYTES, RING_BYTES, cpus.cpu_count(), bell)
+            self._call = self.channel.call
             self.counts_tasks = terms.max_tasks is not None
             start = terms.starter(self.channel, diary, lambda: self.workers, mask)
             crew = Crew(self.channel, capacity, start)
@@ -150,18 +156,39 @@ class Engine(Pace):
         """
         if self.state is not _RUNNING:
             self.refuse()
-        function = task.function
-        sent = self.functions.find(function) or self._publish(function)
+        sent = self.functions.find(task.function) or self._publish(task.function)
+        payload: Any = None
+        call = self._call
+        is_simple = sent is not None and task.options.is_plain and not task.attend
+        if is_simple and call is not None and len(reducers.table) == reducers.harmless:
+            # The hot path: all in one step.
+            payload = call(task, self.open, self.next_number, sent, (args, kwds))
+        if payload is not True:
+            self._submit(task, sent, args, kwds, payload)
+        if self.is_shrunk:
+            self.supervisor.work_came()
+        if self.state is not _RUNNING:
+            self.look_after_latecomers()
+
+    def _submit(
+        self,
+        task: Task,
+        sent: Sent | None,
+        args: tuple[Any, ...],
+        kwds: dict[str, Any],
+        payload: bytes | None,
+    ) -> None:
+        """Send one call, step by step. `payload`: its arguments, if they are pickled already."""
         if sent is not None:
             task.kind = messages.CALL
-            task.sent = sent
-            payload = self.pack((args, kwds), task.options)
+            payload = payload or self.pack((args, kwds), task.options)
         else:
             task.kind = messages.CARRIED_CALL
-            task.sent = sent = CARRIED
-            payload = self.pack((function, args, kwds), task.options)
+            sent = CARRIED
+            payload = self.pack((task.function, args, kwds), task.options)
+        task.sent = sent
         task.payload = payload
-        task.number = number = self.ledger.next_number()
+        task.number = number = self.next_number()
         if not task.options.is_plain:
             prepare(self, task)
         called_back = task.attend
@@ -179,10 +206,6 @@ class Engine(Pace):
         if called_back or not went:
             self.attendant.call()
             self.attendant.step_aside()
-        if self.is_shrunk:
-            self.supervisor.work_came()
-        if self.state is not _RUNNING:
-            self.look_after_latecomers()
 
     def _publish(self, function: Callable[..., Any]) -> Sent | None:
         try:
