@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
 
-from procession._codec.buffers import dumps_items
+from procession._codec.buffers import ItemRefused, dumps_items
 from procession._codec.items import Items, joined, loads_items, since
 from procession._codec.objects import dumps
 
@@ -93,3 +94,53 @@ def test_a_word_in_the_pickles() -> None:
     arrived = loads_items(joined([dumps("here"), dumps(1)]))
     assert arrived.names(b"here")
     assert not arrived.names(b"there")
+
+
+class Refuses:
+    """Can not be pickled.
+
+    Attributes:
+        asked: how often it was tried.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.asked = 0
+
+    def __reduce__(self) -> Any:
+        self.asked += 1
+        raise self.error
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_those_before_one_that_is_refused_are_there(place: int) -> None:
+    part = np.zeros(LARGE, np.uint8)
+    refuses = Refuses(ValueError("stays here"))
+    items: list[Any] = [(at, part) for at in range(4)]
+    items[place] = refuses
+    with pytest.raises(ItemRefused) as caught:
+        dumps_items(items, each=True)
+    refusal = caught.value.refusal
+    assert (refusal.place, str(refusal.error), refuses.asked) == (place, "stays here", 1)
+    arrived = loads_items(caught.value.payload)
+    assert [at for at, _ in arrived] == list(range(place))
+
+
+def test_an_interrupt_is_no_refusal() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        dumps_items([[1], Refuses(KeyboardInterrupt())], each=True)
+
+
+def test_who_keeps_the_error_in_a_circle_does_not_crash() -> None:
+    # Before CPython 3.13 the garbage collector does, at a memoryview in it.
+    def fail(items: list[Any]) -> None:
+        keeper: dict[str, Any] = {}
+        try:
+            dumps_items(items, each=True)
+        except (ItemRefused, KeyboardInterrupt) as error:
+            keeper.update(error=error, keeper=keeper)
+
+    for error in (ValueError(), KeyboardInterrupt()):
+        for _ in range(10):
+            fail([[memoryview(bytearray(LARGE))], bytearray(LARGE), Refuses(error)])
+    gc.collect()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copyreg
 import dataclasses
 import pickle
+import sys
+import types
 from collections import defaultdict, namedtuple
 from decimal import Decimal
 from typing import Any, Self
@@ -13,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procession._codec.ties import are_untied
+from procession._codec.objects import reducers
+from procession._codec.ties import are_untied, is_unchanging
 
 np = pytest.importorskip("numpy")
 
@@ -61,6 +64,52 @@ class Listed(list[Any]):
     pass
 
 
+class Proxy(Plain):
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.part, name)
+
+
+class Watched(Plain):
+    def __getattribute__(self, name: str) -> Any:
+        return super().__getattribute__(name)
+
+
+class Disguised(Plain):
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        return {}
+
+
+class PlainKey:
+    def __hash__(self) -> int:
+        return 1
+
+
+class AllEqual(type):
+    def __eq__(cls, other: object) -> bool:
+        return True
+
+    def __hash__(cls) -> int:
+        return 1
+
+
+class One(metaclass=AllEqual):
+    def __init__(self, part: Any = None) -> None:
+        self.part = part
+
+
+class Other(One):
+    pass
+
+
+def _from_nowhere() -> Any:
+    """Of a class that nobody can import."""
+    module = types.ModuleType("procession_made_here")
+    exec("class Here:\n    pass", vars(module))
+    sys.modules[module.__name__] = module
+    return module.Here()
+
+
 SEPARATE: list[Any] = [
     [1, 2, 3],
     [1.5, "a", None, True, b"b", 1j],
@@ -93,11 +142,10 @@ def _tied() -> list[list[Any]]:
         [Plain(part), Plain(part)],
         [Plain(part), part],
         [plain, plain],
-        [{plain: 1}, {plain: 2}],
+        [{1: plain}, {2: plain}],
         [array, array],
         [(array,), [array]],
         [text, text],
-        [frozenset({plain}), frozenset({plain})],
         [(part,)] * 2,
     ]
 
@@ -115,6 +163,11 @@ def test_what_has_a_part_in_common(objects: list[Any]) -> None:
         Restored,
         Made,
         Listed,
+        Proxy,
+        Watched,
+        Disguised,
+        One,
+        _from_nowhere,
         object,
         lambda: Decimal(1),
         lambda: defaultdict(int),
@@ -122,7 +175,12 @@ def test_what_has_a_part_in_common(objects: list[Any]) -> None:
         lambda: np.zeros(1, object),
         lambda: np.zeros(1, "i4,i4")[0],
         lambda: np.ma.zeros(3),
+        lambda: np.zeros(3, "i4,i4"),
+        lambda: np.zeros(3, np.dtype("i4", metadata={"a": 1})),
         lambda: memoryview(b"a"),
+        lambda: {PlainKey()},
+        lambda: {PlainKey(): 1},
+        lambda: frozenset({(1, PlainKey())}),
         lambda: pytest,
     ],
 )
@@ -137,7 +195,34 @@ def test_a_way_of_pickling_that_was_registered(monkeypatch: pytest.MonkeyPatch) 
     assert not are_untied([Registered(), Registered()])
 
 
+@pytest.mark.parametrize("owner", [copyreg, reducers])
+def test_arrays_with_a_way_of_their_own(owner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "dispatch_table" if owner is copyreg else "table"
+    table = {np.ndarray: lambda array: (np.zeros, (1,))}
+    monkeypatch.setattr(owner, name, table)
+    assert not are_untied([np.zeros(3), np.zeros(3)])
+
+
+def test_types_that_say_they_are_equal() -> None:
+    part = [1]
+    assert not are_untied([One(), Other(part), Other(part)])
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, 1, 2.5, 1j, "a", b"a", range(3), (), (1, ("a", (2,))), np.int64(1)]
+)
+def test_what_never_changes(value: Any) -> None:
+    assert is_unchanging(value)
+
+
+@pytest.mark.parametrize("value", [[], (1, []), {}, set(), bytearray(), Plain(), np.zeros(1)])
+def test_what_may_change(value: Any) -> None:
+    assert not is_unchanging(value)
+
+
 def test_no_long_look() -> None:
+    kinds = [type(f"Kind{number}", (), {}) for number in range(17)]
+    assert not are_untied([kind() for kind in kinds])
     assert are_untied([list(range(15)), []])
     assert not are_untied([list(range(1000)), []])
     deep: list[Any] = []

@@ -18,7 +18,7 @@ from procession._codec import messages
 from procession._codec.buffers import dumps_answer
 from procession._codec.exceptions import encode_exception
 from procession._codec.functions import Sent
-from procession._codec.items import loads_items
+from procession._codec.items import Items, loads_items
 from procession._engine.engine import Engine
 from procession._engine.entries import Record
 from procession._engine.options import PLAIN, Options
@@ -228,7 +228,7 @@ class FakeChannel:
         """Claim the first record of the ring."""
         number, kind, payload, first, end = self.ring.popleft()
         content = loads_items(self.blocks[payload] if isinstance(payload, int) else payload)
-        content, held = self.arena.opened(content)
+        content, held = self.arena.opened([*content] if isinstance(content, Items) else content)
         claim = Claim(number, kind, content, first, end, started=started, held=held)
         self.claims[seat] = claim
         return claim

@@ -67,6 +67,7 @@ class Schedule:
         self._options = options
         self._troubles = troubles
         self._loads: dict[int, int] = {}
+        self._lacking: set[int] = set()  # records whose arguments were asked for by value
         engine.channel.when_waiting = self.step
 
     @property
@@ -132,8 +133,8 @@ class Schedule:
             well.append(lambda: self._begin(seat))
             if "by value" in troubles and claim.begun == claim.first:
                 badly.append(lambda: channel.answer_whole(seat, messages.BY_VALUE))
-            if "by value" in troubles and claim.held is None:
-                badly.append(lambda: self._lack(seat))
+                if claim.held is None and claim.number not in self._lacking:
+                    badly.append(lambda: self._lack(seat))
         else:
             well.append(lambda: channel.answer(seat))
             badly.append(lambda: channel.answer(seat, leave=False))
@@ -182,11 +183,9 @@ class Schedule:
         self.engine.die(seat, fate)
 
     def _lack(self, seat: int) -> None:
-        """Its main module has not what the next item is made of."""
-        channel = self.engine.channel
-        if channel.claims[seat].area:
-            channel.flush(seat)
-        channel.answer_whole(seat, messages.ARGUMENTS_BY_VALUE, b"lacking")
+        """Its main module has not what the items are made of."""
+        self._lacking.add(self.engine.channel.claims[seat].number)
+        self.engine.channel.answer_whole(seat, messages.ARGUMENTS_BY_VALUE)
 
     def _die_between(self, seat: int) -> None:
         """It dies while it loads the items, or between two of them."""

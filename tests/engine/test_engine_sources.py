@@ -251,3 +251,97 @@ def test_other_iterators_need_no_closing() -> None:
 
     Pulled(Items()).close()
     Sliced([1]).close()
+
+
+# ---- an input that may change what it gave
+
+
+def _kept(item: Any) -> Any:
+    """Strings stay as they are; of a list a copy is kept, unless it is long."""
+    if isinstance(item, str):
+        return item
+    return None if len(item) > 2 else tuple(item)
+
+
+def _filled_anew(*lengths: int) -> Iterator[Any]:
+    row: list[int] = []
+    for number, length in enumerate(lengths):
+        row[:] = [number] * length
+        yield row if length else "empty"
+
+
+@pytest.mark.usefixtures("clock")
+def test_each_is_kept_before_the_next_is_pulled() -> None:
+    source = Pulled(_filled_anew(1, 2, 0, 1, 1))
+    source.keep = _kept
+    found = source.ahead(4)
+    assert found == [(0,), (1, 1), "empty", [3]]  # the last one is sent before another is pulled
+    assert source.ahead(5) == [(0,), (1, 1), "empty", (3,), [4]]
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_can_not_be_kept_has_to_be_sent() -> None:
+    source = Pulled(_filled_anew(1, 3, 1, 4))
+    source.keep = _kept
+    assert source.ahead(4) == [(0,), [1, 1, 1]]
+    source.taken = 1
+    assert source.ahead(4) == [[1, 1, 1]]
+    assert not source.is_exhausted
+    source.taken = 2
+    assert source.ahead(4) == [(2,), [3] * 4]
+    source.taken = 4
+    assert source.ahead(4) == []
+    assert source.is_exhausted
+
+
+def test_where_nothing_runs_nothing_is_kept() -> None:
+    rows = [[1], [2, 3, 4], [5]]
+    for items in (rows, tuple(rows), dict(enumerate(rows)).values(), range(3)):
+        source = Pulled(items)
+        source.keep = lambda item: pytest.fail("nothing can have changed")
+        assert not source.runs_code
+        assert list(source.ahead(3)) == list(items)
+    assert Pulled(row for row in rows).runs_code
+    assert Pulled(map(abs, [1])).runs_code
+
+
+@pytest.mark.usefixtures("clock")
+def test_an_interrupt_while_one_is_kept_loses_none() -> None:
+    calls = 0
+
+    def keep(item: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return tuple(item)
+
+    source = Pulled(_filled_anew(1, 1, 1))
+    source.keep = keep
+    with pytest.raises(KeyboardInterrupt):
+        source.ahead(3)
+    assert source.ahead(3) == [(0,), (1,), [2]]
+
+
+@pytest.mark.usefixtures("clock")
+def test_an_input_that_fails_behind_what_was_kept() -> None:
+    def items() -> Iterator[Any]:
+        yield from _filled_anew(1, 1)
+        raise OSError("torn")
+
+    source = Pulled(items())
+    source.keep = _kept
+    assert source.ahead(5) == [(0,), (1,)]
+    assert isinstance(source.error, OSError)
+
+
+def test_a_slow_input_does_not_hold_back_what_was_kept(clock: Clock) -> None:
+    def items() -> Iterator[Any]:
+        for item in _filled_anew(1, 1, 1):
+            clock.now += PATIENCE / 1.5
+            yield item
+
+    source = Pulled(items())
+    source.keep = _kept
+    assert source.ahead(3) == [(0,), [1]]
+    assert source.ahead(3) == [(0,), (1,), [2]]

@@ -10,6 +10,7 @@ import pickle
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,14 @@ from procession import _core
 from procession._backends.abilities import Ability
 from procession._backends.remote import from_beside, names_local
 from procession._backends.seam import Backend
-from procession._codec.apart import Apart, take_apart, together
-from procession._codec.buffers import Payload
+from procession._codec.apart import Apart, take_apart, take_each_apart
+from procession._codec.buffers import (
+    ItemRefused,
+    Payload,
+    are_for_themselves,
+    pickled_at_once,
+)
 from procession._codec.objects import PROTOCOL, REFUSALS, reducers
-from procession._codec.ties import are_untied
 from procession.errors.backend import NotSupported
 
 if TYPE_CHECKING:
@@ -101,11 +106,12 @@ def pack(value: Any, backend: Backend, *, beside: bool = True, each: bool = Fals
 
     Raises:
         NotSupported: a lock or the like is in it.
+        ItemRefused: one of the items can not be pickled.
         Exception: what plain pickle says of it.
     """
     pins = _core.pins_made()
     try:
-        taken = together(map(_taken, value)) if each else _taken(value)
+        taken, refusal = take_each_apart(value, _taken) if each else (_taken(value), None)
         packed = _joined(taken, beside=beside and Ability.BROADCAST in backend.abilities)
     except BaseException:
         _core.withdraw_pins(pins)
@@ -118,6 +124,8 @@ def pack(value: Any, backend: Backend, *, beside: bool = True, each: bool = Fals
             f"one machine that procession has started, and can not go to {backend.name}; "
             f"use {advice}"
         )
+    if refusal is not None:
+        raise ItemRefused(refusal, packed)
     return packed
 
 
@@ -165,6 +173,7 @@ class Packing:
         self._engine = engine
         self._backend = backend
         self._is_given = Ability.BY_REFERENCE in backend.abilities
+        self.at_once = None if self._is_given else partial(pickled_at_once, take=_taken)
 
     def pack(self, value: Any, options: Options) -> bytes:
         """The arguments of one task. Raises what pickling raises."""
@@ -181,7 +190,7 @@ class Packing:
         if self._is_given:
             return GivenPayload.of(items if isinstance(items, range) else list(items))
         numbers = _core.pack_numbers(items) if type(items) is list else None
-        each = each and len(items) > 1 and type(items) is not range and not are_untied(items)
+        each = each and are_for_themselves(items)
         return numbers or pack(items, self._backend, each=each)
 
     def is_worth_waiting(self, shortage: object, full: object) -> bool:

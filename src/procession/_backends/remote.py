@@ -227,10 +227,9 @@ def _outcome(request: Request, function: bytes, standing: _Standing) -> tuple[in
         else:
             call = _loaded(request.number, function, standing)
             if what != messages.CALL:
-                items = loads_items(request.payload)
-                ours = islice(since(items, request.first), end - request.first)
+                items = iter(since(loads_items(request.payload), request.first))
                 began = perf_counter_ns()  # the pace of items: without what is done once
-                return *_of_items(call, ours, what, request.first), began
+                return *_of_items(call, items, what, request.first, end), began
             args, kwds = loads(request.payload)
         return messages.VALUE, _encoded(call(*args, **kwds)), end, began
     except BaseException as error:
@@ -257,19 +256,16 @@ def _loaded(number: int, function: bytes, standing: _Standing) -> Callable[..., 
 
 
 def _of_items(
-    call: Callable[..., Any], items: Iterator[Any], what: int, first: int
+    call: Callable[..., Any], items: Iterator[Any], what: int, first: int, end: int
 ) -> tuple[int, Any, int]:
     """The outcomes of items, as ``_core.decode_outcomes`` wants them (see ``bind_outcomes.c``);
     numbers and texts alone travel as one list, which takes a tenth of the time."""
     starred, stopping = what in _STARRED, what in _STOPPING
     outcomes: list[Any] = []  # plain values as they are, all else as a part of the payload
     are_plain = True
-    while True:
+    for _ in range(first, end):
         try:
-            try:
-                item = next(items)
-            except StopIteration:
-                break
+            item = next(items)  # which unpickles it, perhaps, and may fail
             value = call(*item) if starred else call(item)
             if type(value) not in _PLAIN:  # it may change with the next item
                 value = _part(b"P", _encoded(value))
@@ -280,7 +276,7 @@ def _of_items(
             are_plain = False
             if stopping:
                 break
-    end = first + len(outcomes)
+    end = first + len(outcomes)  # where it was stopped
     if are_plain:
         return messages.OUTCOMES, GivenOutcomes(outcomes, {}), end
     parts = [one if type(one) is bytes else _part(b"P", dumps(one)) for one in outcomes]

@@ -196,6 +196,8 @@ class Read:
         self.taken = 0
         self.total: int | None = None
         self.error: BaseException | None = None
+        self.keep: Callable[[Any], Any] | None = None
+        self.runs_code = False
         self.ring: Callable[[], object] = bool
         self._reader = reader
         self._items = items

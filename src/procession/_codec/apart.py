@@ -16,7 +16,7 @@ from pickle import PickleBuffer
 from typing import Any, NamedTuple, TypeAlias
 
 from procession import _core
-from procession._codec.items import joined, loads_joined
+from procession._codec.items import Pickled, joined, loads_joined
 from procession._codec.objects import PROTOCOL, REFUSALS, reducers
 
 LEAST_APART = _core.LEAST_APART
@@ -189,25 +189,61 @@ def take_apart(
         del error  # its traceback has this frame, and so the user's objects, in a circle
 
 
-def together(those: Iterable[bytes | Apart]) -> Apart:
-    """What was pickled each by itself, as one: unpickled it is ``Items``."""
+class Refusal(NamedTuple):
+    """The first of several objects that can not be pickled: its place, and what was raised."""
+
+    place: int
+    error: Exception
+
+
+def take_each_apart(
+    items: Iterable[Any], take: Callable[[Any], bytes | Apart]
+) -> tuple[Apart, Refusal | None]:
+    """Objects that are pickled each by itself, as one: unpickled they are ``Items``.
+
+    Args:
+        take: pickles one of them.
+
+    Returns:
+        Those before the first that can not be pickled, and that one's refusal.
+
+    Raises:
+        BaseException: what `take` raises that is no Exception.
+    """
     pins = _core.pins_made()
     pickles: list[bytes] = []
     ends: list[int] = []
     parts: list[Part] = []
+    refusal: Refusal | None = None
+    taken: bytes | Apart = b""
     try:
-        for one in those:
-            if isinstance(one, Apart):
-                pickles.append(one.inner)
-                parts += one.parts
+        for item in items:
+            if type(item) is Pickled:
+                if item.error is not None:
+                    raise item.error
+                taken = item.content
             else:
-                pickles.append(one)
+                taken = take(item)
+            if isinstance(taken, Apart):
+                pickles.append(taken.inner)
+                parts += taken.parts
+            else:
+                pickles.append(taken)
             ends.append(len(parts))
+    except Exception as error:
+        refusal = Refusal(len(ends), error)
     except BaseException:
         _core.withdraw_pins(pins)
         parts.clear()  # as in _Stream.filled()
         raise
-    return _pinned(Apart(joined(pickles, ends if parts else None), parts), pins)
+    finally:
+        del taken
+    try:
+        inner = joined(pickles, ends if parts else None)
+        return _pinned(Apart(inner, [*parts]), pins), refusal
+    finally:
+        parts.clear()  # the traceback of what was refused has this frame
+        del refusal
 
 
 def _pinned(taken: Apart, pins: int) -> Apart:

@@ -15,7 +15,7 @@ What lies in frozen memory already is named, not copied.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from procession import _core
@@ -27,13 +27,15 @@ from procession._codec.apart import (
     Apart,
     Layout,
     Part,
+    Refusal,
     opened,
     take_apart,
-    together,
+    take_each_apart,
 )
 from procession._codec.given import Given
+from procession._codec.items import Pickled
 from procession._codec.objects import PROTOCOL, REFUSALS, loads, reducers
-from procession._codec.ties import are_untied
+from procession._codec.ties import are_untied, is_unchanging
 
 _quick_dumps = _core.quick_dumps
 
@@ -84,11 +86,26 @@ class TooLarge(Exception):
         self.size = size
 
 
+class ItemRefused(Exception):
+    """Of items that are pickled each by itself one can not be.
+
+    Attributes:
+        refusal: which, and why.
+        payload: those before it.
+    """
+
+    def __init__(self, refusal: Refusal, payload: bytes) -> None:
+        super().__init__(refusal.error)
+        self.refusal = refusal
+        self.payload = payload
+
+
 def dumps_task(
     value: object,
     *,
     once: bool,
     by_value: bool = False,
+    look: bool = True,
     most: int | None = None,
     call: object = None,
 ) -> bytes | Payload:
@@ -96,6 +113,7 @@ def dumps_task(
 
     Args:
         value, once, by_value: as there.
+        look: whether there is anything large in it. Else there is, most likely.
         most: bytes that may be copied.
         call: stands for a call during which nothing changes of what is sent.
 
@@ -104,8 +122,8 @@ def dumps_task(
         TooLarge: more than `most` bytes would have to be copied. Nothing was.
         Exception: whatever plain pickle raised, when by value does not work either.
     """
-    if by_value:
-        taken = take_apart(value, by_value=True)
+    if by_value or not look:
+        taken = take_apart(value, by_value=by_value)
     elif len(reducers.table) == reducers.harmless or reducers.are_harmless():
         # The hot path: no call of ours but this one.
         try:
@@ -283,14 +301,51 @@ def dumps_items(
     Args:
         each: they know nothing of one another, as if each was sent by itself. Else they have in
             common what they have in common here.
+
+    Raises:
+        ItemRefused: one that was pickled by itself can not be.
+        Exception: as ``dumps_task``.
     """
     numbers = _core.pack_numbers(items) if type(items) is list else None
     if numbers:
         return numbers
-    if each and len(items) > 1 and type(items) is not range and not are_untied(items):
-        taken = together(map(_plainly_or_apart, items))
-        return _sent(taken, once=once, sharing=True, wait=False, most=most, call=call)
+    if each and are_for_themselves(items):
+        taken, refusal = take_each_apart(items, _plainly_or_apart)
+        payload = _sent(taken, once=once, sharing=True, wait=False, most=most, call=call)
+        if refusal is not None:
+            raise ItemRefused(refusal, payload)
+        return payload
     return dumps_task(items, once=once, most=most, call=call)
+
+
+def are_for_themselves(items: Sequence[Any]) -> bool:
+    """Whether items that know nothing of one another have to be pickled each by itself."""
+    if type(items) is range:
+        return False
+    return type(items[0]) is Pickled if len(items) == 1 else not are_untied(items)
+
+
+def pickled_at_once(item: Any, take: Callable[[Any], bytes | Apart] | None = None) -> Any:
+    """An item as it is now: it may change before it is sent.
+
+    Args:
+        take: pickles it; None: as ``dumps_task``.
+
+    Returns:
+        The item, if it can not change; or a ``Pickled``. None: it is too large to be kept so, or
+        has a name of shared memory in it: it has to be sent as long as it is what it is.
+    """
+    if type(item) is Pickled or is_unchanging(item):
+        return item
+    pins = _core.pins_made()
+    try:
+        taken = (take or _plainly_or_apart)(item)
+    except Exception as error:
+        return Pickled(b"", error)
+    if _core.pins_made() == pins and (isinstance(taken, bytes) or not taken.parts):
+        return Pickled(taken if isinstance(taken, bytes) else taken.inner)
+    _core.withdraw_pins(pins)
+    return None
 
 
 def size_of(payload: Any) -> int:

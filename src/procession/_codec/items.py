@@ -25,6 +25,21 @@ _JOINED = b"\0"
 """What pickles begin with that were joined; neither a pickle does nor a list of numbers."""
 
 
+class Pickled:
+    """An item that was pickled at once, before it could change; or that could not be.
+
+    Attributes:
+        content: its pickle.
+        error: what was raised, if it could not be.
+    """
+
+    __slots__ = ("content", "error")
+
+    def __init__(self, content: bytes, error: Exception | None = None) -> None:
+        self.content = content
+        self.error = error
+
+
 class Items:
     """Objects that were pickled each by itself. Each is unpickled when it is iterated over; one
     that can not be is no end of that: the next one comes behind it.
@@ -55,9 +70,13 @@ class Items:
         # No function of ours is called for one, which would be seen in the traceback.
         return map(call, map(self._loader, range(first, len(self._pickles))))
 
+    def at(self, place: int) -> Any:
+        """The one at that place."""
+        return loads(self._pickles[place]) if self._ends is None else self._loader(place)()
+
     def names(self, word: bytes) -> bool:
         """Whether a word is in their pickles."""
-        return any(word in one for one in self._pickles)
+        return word in b"".join(self._pickles)
 
     def _loader(self, place: int) -> Callable[[], Any]:
         assert self._ends is not None

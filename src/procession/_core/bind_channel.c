@@ -305,7 +305,8 @@ static PyMethodDef channel_methods[] = {
            "call(entry, open, next_number, sent, arguments): pickle the arguments (see "
            "quick_dumps()), give the entry its number, kind 0, `sent`, payload and position, and "
            "send it as submit() does; True. Else nothing is done: the pickle, where it is too "
-           "large for a record or the ring is full; None, where pickling is not so simple."),
+           "large for a record, the ring is full or the channel released; False, where something "
+           "is to travel apart; None, where pickling is not so simple."),
     METHOD(collect, METH_FASTCALL,
            "collect(open, arrivals): hand out what was answered. An entry of the dict `open` "
            "whose `attend` is not True gets its attribute `answer` set to (kind, payload, "

@@ -109,9 +109,14 @@ static int both_numbers(PyObject *sent, unsigned long long *function, unsigned l
                : 0;
 }
 
+/* Bytes; False: there is something large in them; None: they are not simply pickled. */
 static PyObject *pickled_arguments(PyObject *arguments)
 {
     PyObject *payload = quick_pickle(arguments);
+    if (payload == Py_None) {
+        Py_DECREF(payload);
+        Py_RETURN_FALSE;
+    }
     if (payload || !is_pickles_refusal())
         return payload;
     PyErr_Clear(); /* who takes the longer way is told again */
@@ -141,8 +146,11 @@ static int call_now(Channel *self, PyObject *const *args, PyObject *payload)
                                       .code = (uint32_t)code,
                                       .length = (uint64_t)PyBytes_Size(payload),
                                       .end = 1};
-        enum pcn_status status = send_entry(self, arena, args[1], number, args[0], &message,
-                                            PyBytes_AsString(payload), &position);
+        /* Asked last: what was called until here may have ended the pool. */
+        enum pcn_status status = PCN_FULL;
+        if (self->block && !self->released)
+            status = send_entry(self, arena, args[1], number, args[0], &message,
+                                PyBytes_AsString(payload), &position);
         if (status == PCN_FULL)
             outcome = 0;
         else if (status != PCN_OK) {
@@ -164,8 +172,8 @@ PyObject *channel_call(Channel *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     PyObject *payload = pickled_arguments(args[4]);
-    if (!payload || payload == Py_None || PyBytes_Size(payload) > (Py_ssize_t)PCN_INLINE_LIMIT ||
-        !self->block || self->released)
+    if (!payload || !PyBytes_Check(payload) ||
+        PyBytes_Size(payload) > (Py_ssize_t)PCN_INLINE_LIMIT)
         return payload;
     int outcome = call_now(self, args, payload);
     if (outcome == 0)

@@ -2,7 +2,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeVar, final
+from typing import Any, Protocol, Self, TypeVar, final
 
 from typing_extensions import Buffer
 
@@ -221,7 +221,7 @@ class Channel:
         sent: tuple[int, int],
         arguments: object,
         /,
-    ) -> Literal[True] | bytes | None: ...
+    ) -> bool | bytes | None: ...
     def collect(
         self, open: dict[int, Any], arrivals: deque[tuple[Any, int, Any, int, int, int]], /
     ) -> None: ...

@@ -37,6 +37,7 @@ A task, from its submission to its outcome:
 
 A call over many items:
 
+``batches``     what came of some of its items
 ``jobs``        cut into pieces late, settled piece by piece
 ``maps``        a map call: put together again, in order
 ``streams``     an imap call: pulled from its input as results are consumed

@@ -157,14 +157,14 @@ class Engine(Pace):
         if self.state is not _RUNNING:
             self.refuse()
         sent = self.functions.find(task.function) or self._publish(task.function)
-        payload: Any = None
+        went: bool | bytes | None = None
         call = self._call
         is_simple = sent is not None and task.options.is_plain and not task.attend
         if is_simple and call is not None and len(reducers.table) == reducers.harmless:
             # The hot path: all in one step.
-            payload = call(task, self.open, self.next_number, sent, (args, kwds))
-        if payload is not True:
-            self._submit(task, sent, args, kwds, payload)
+            went = call(task, self.open, self.next_number, sent, (args, kwds))
+        if went is not True:
+            self._submit(task, sent, args, kwds, went)
         if self.is_shrunk:
             self.supervisor.work_came()
         if self.state is not _RUNNING:
@@ -176,12 +176,19 @@ class Engine(Pace):
         sent: Sent | None,
         args: tuple[Any, ...],
         kwds: dict[str, Any],
-        payload: bytes | None,
+        tried: bytes | bool | None,
     ) -> None:
-        """Send one call, step by step. `payload`: its arguments, if they are pickled already."""
+        """Send one call, step by step. `tried`: its arguments, if they are pickled already; False
+        if there is something large in them."""
+        payload: bytes
         if sent is not None:
             task.kind = messages.CALL
-            payload = payload or self.pack((args, kwds), task.options)
+            if isinstance(tried, bytes):
+                payload = tried
+            elif tried is None:
+                payload = self.pack((args, kwds), task.options)
+            else:
+                payload = self.packer.pack((args, kwds), task.options, look=False)
         else:
             task.kind = messages.CARRIED_CALL
             sent = CARRIED

@@ -7,25 +7,19 @@ What becomes of the outcomes is for the two kinds of jobs to say: ``maps`` colle
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from procession import _core
 from procession._codec import messages
-from procession._codec.buffers import TooLarge, size_of
+from procession._codec.buffers import ItemRefused, TooLarge, size_of
 from procession._codec.functions import Sent
 from procession._codec.given import GivenOutcomes
-from procession._codec.objects import loads
+from procession._engine.batches import OF_ITEMS, PART_FAILED, PART_OF_OUTCOMES, Batch
 from procession._engine.chunking import ChunkSizer, bytes_a_piece
 from procession._engine.entries import (
-    CANCELLED,
-    DEATH,
     FAILURE,
     Answer,
-    decode,
     function_name,
-    noted,
-    raised,
 )
 from procession._engine.options import Options
 from procession._engine.packing import Shortage
@@ -38,104 +32,6 @@ from procession.errors.memory import ArenaFull
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
-
-PART_OF_OUTCOMES: Final = messages.OUTCOMES | messages.PART
-
-_PART_FAILED: Final = FAILURE | messages.PART
-"""There was no memory for what a part brought."""
-
-_OUTCOMES: Final = (messages.OUTCOMES, PART_OF_OUTCOMES)
-"""All other kinds are about the whole piece."""
-
-
-class Batch:
-    """Outcomes of neighbouring items, as they came: decoded by who wants them.
-
-    Attributes:
-        start: the index in the call of the first of them.
-        count: how many.
-        skipped: those among them that are run again, from 0; they have no outcome here.
-        is_absorbed: whether the others were put to where they belong.
-    """
-
-    __slots__ = (
-        "_decoded",
-        "answer",
-        "count",
-        "describe",
-        "is_absorbed",
-        "offset",
-        "skipped",
-        "start",
-        "timeout",
-    )
-
-    def __init__(
-        self, piece: Piece, first: int, count: int, answer: Answer, skipped: frozenset[int]
-    ) -> None:
-        self.start = piece.start + first
-        self.count = count
-        self.answer = answer
-        self.skipped = skipped
-        self.is_absorbed = False
-        self.offset = first
-        self.describe = piece.describe
-        self.timeout = piece.options.timeout
-        self._decoded: tuple[list[Any], dict[int, BaseException]] | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes, while it is not decoded."""
-        kind, payload, _ = self.answer
-        return size_of(payload) if kind in _OUTCOMES else 0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether they were not run because the whole call, or the pool, is over."""
-        kind, payload, _ = self.answer
-        return kind == CANCELLED or (kind == FAILURE and isinstance(payload, BrokenProcessPool))
-
-    def decode(self) -> tuple[list[Any], dict[int, BaseException]]:
-        """The values, and the exceptions by their place among them. Runs code of the user's."""
-        decoded = self._decoded
-        if decoded is None:
-            decoded = self._decode()
-            # Two threads may be at the same one, for none waits for another: the first one's stay.
-            if self._decoded is None:
-                self._decoded = decoded
-            decoded = self._decoded
-        return decoded
-
-    def _decode(self) -> tuple[list[Any], dict[int, BaseException]]:
-        kind, payload, _ = self.answer
-        if kind not in _OUTCOMES:
-            if kind == DEATH:
-                errors = {
-                    place: decode(kind, payload._replace(item=self.offset + place), self.describe)
-                    for place in range(self.count)
-                }
-                return [None] * self.count, {at: error for at, (_, error) in errors.items()}
-            _, error = decode(kind, payload, self.describe)
-            return [None] * self.count, dict.fromkeys(range(self.count), error)
-        failures: list[tuple[int, Any]] = []
-        if type(payload) is GivenOutcomes:
-            return payload.values, {
-                place: error
-                for place, error in payload.failures.items()
-                if place not in self.skipped
-            }
-        if type(payload) is not bytes:  # one value, whose buffers came apart
-            success, value = decode(messages.VALUE, payload, self.describe)
-            return [value], {} if success else {0: value}
-        values = _core.decode_outcomes(payload, loads, failures)
-        return values, {
-            place: self._error(place, what) for place, what in failures if place not in self.skipped
-        }
-
-    def _error(self, place: int, what: Any) -> BaseException:
-        if isinstance(what, Exception):
-            return noted(what)
-        return raised(what, self.describe, self.offset + place, self.timeout)
 
 
 class Job:
@@ -178,6 +74,7 @@ class Job:
         self._sizer = ChunkSizer(fixed, target, engine.journey_ns, pace)
         self.is_closed = False  # nobody wants the outcomes any more
         self._made: Piece | None = None  # cut and pickled, not sent yet
+        self._refused: tuple[int, Exception] | None = None  # an item that can not be pickled
         self._on_the_way: set[Piece] = set()
         self._own: Sent | None = None  # a function published for this call alone
         self._turn = Turn()
@@ -255,9 +152,13 @@ class Job:
 
     def _make(self, room: int) -> Piece | None:
         """Cut and pickle the next piece, of at most `room` items; None at the end of the input."""
+        return self._cut(room)
+
+    def _cut(self, room: int) -> Piece | None:
         source = self._source
         start = source.taken
-        items = source.ahead(self._next_size(room))
+        refused = self._refused if self._refused and self._refused[0] == start else None
+        items = source.ahead(1 if refused else self._next_size(room))
         count = len(items)
         if not count:
             return None
@@ -266,39 +167,46 @@ class Job:
         piece.kind = self._kind
         sizer = self._sizer
         most = bytes_a_piece(self.engine.workers) if sizer.can_shrink(count) else None
-        sent, is_halved = None, False
         try:
-            piece.sent = sent = self._function_as_sent()
-            piece.payload = self.engine.packer.pack_items(
-                items, self.options, most, self._call, each=self._is_one_by_one
-            )
-            piece.size = size_of(piece.payload)
-            sizer.packed(count, piece.size)
+            piece.sent = self._function_as_sent()
+            if refused:
+                piece.failure = refused[1]
+            else:
+                piece.payload = self.engine.packer.pack_items(
+                    items, self.options, most, self._call, each=self._is_one_by_one
+                )
+        except ItemRefused as end:
+            # Those before it go without it. It is the next one, and not pickled again.
+            count, error = end.refusal
+            self._refused = start + count, error
+            if not count:
+                return self._cut(room)
+            piece.end, piece.payload = count, end.payload
         except TooLarge as large:
             sizer.packed(count, large.size)
-            return self._make(room)
+            return self._cut(room)
         except ArenaFull as full:
             if most is not None:
                 sizer.halve(count)
-                return self._make(room)
+                return self._cut(room)
             if self._is_worth_waiting(full):
                 self.is_short = True
                 return None
             piece.failure = full
         except Exception as error:
-            # An item that can not be pickled is alone in the end.
-            is_halved = sent is not None and self._is_one_by_one and sizer.can_shrink(count)
             # Behind the end of the pool nothing can be published, which is no fault of the items.
             piece.failure = self.engine.end_error() if self.engine.is_finished else error
-        if is_halved:
-            sizer.halve(count)
-            return self._make(room)
+        if piece.failure is None:
+            piece.size = size_of(piece.payload)
+            sizer.packed(count, piece.size)
         with self.engine.lock:
             if source.taken != start or self.is_closed:  # abandoned meanwhile
                 return None
             # Both or neither, whatever interrupts: there is no call in between.
             self._made = piece
             source.taken = start + count
+        if refused:
+            self._refused = None
         return piece
 
     def _is_worth_waiting(self, full: ArenaFull) -> bool:
@@ -329,8 +237,8 @@ class Job:
     ) -> None:
         """Some of a piece's outcomes are here; told again after an interrupt, perhaps."""
         is_part = kind == PART_OF_OUTCOMES
-        if kind not in _OUTCOMES:
-            if kind == _PART_FAILED:
+        if kind not in OF_ITEMS:
+            if kind == PART_FAILED:
                 kind, is_part = FAILURE, True
             else:
                 first, end = piece.reached, piece.end
@@ -365,7 +273,7 @@ class Job:
     def _failed_in(self, answer: Answer, count: int) -> list[int]:
         """Which of them failed; looks into the outcomes only where that matters."""
         kind, payload, _ = answer
-        if kind not in _OUTCOMES:
+        if kind not in OF_ITEMS:
             return list(range(count))
         if type(payload) is GivenOutcomes:
             return sorted(payload.failures)
@@ -378,7 +286,7 @@ class Job:
     def _again(self, piece: Piece, item: int, answer: Answer) -> bool:
         """Whether an item that raised is run again; if so, it is on its way."""
         kind, payload, _ = answer
-        if kind not in _OUTCOMES:
+        if kind not in OF_ITEMS:
             return False  # its death was looked at already, or it was never run
         settler = self.engine.settler
         again, is_known = settler.may_run_again(piece, item, Failure.RAISED, payload)
@@ -405,11 +313,18 @@ class Job:
 
     def send_part(self, piece: Piece, first: int, end: int) -> None:
         """Send a range of a piece as a piece of its own, before all others."""
-        engine = self.engine
-        part = piece.part(first, end, engine.payload_of(piece))
-        part.number = engine.ledger.next_number()
+        self._send_first(piece.part(first, end, self.engine.payload_of(piece)))
+
+    def send_alone(self, piece: Piece, item: int, payload: bytes) -> Piece:
+        """The same for one item, of which these are the bytes."""
+        alone = piece.alone(item, payload)
+        self._send_first(alone)
+        return alone
+
+    def _send_first(self, part: Piece) -> None:
+        part.number = self.engine.ledger.next_number()
         self._on_the_way.add(part)
-        engine.send_first(part)
+        self.engine.send_first(part)
 
     def done_with(self, piece: Piece) -> None:
         """A piece is done with."""

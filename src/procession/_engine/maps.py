@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from procession._engine.batches import Batch
 from procession._engine.chunking import LARGEST, PIECES_A_WORKER
 from procession._engine.entries import CANCELLED, FAILURE, function_name
-from procession._engine.jobs import Batch, Job
+from procession._engine.jobs import Job
 from procession._engine.options import Options
 from procession._engine.pieces import Piece
 from procession._engine.sources import Pulled, Source

@@ -13,7 +13,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from procession import _core
-from procession._codec.buffers import Payload, dumps_items, dumps_task, size_of
+from procession._codec.buffers import (
+    Payload,
+    dumps_items,
+    dumps_task,
+    pickled_at_once,
+    size_of,
+)
 from procession._engine.preparing import STEP, wait_for_news
 from procession.errors.memory import ArenaFull
 
@@ -63,6 +69,8 @@ class Packer:
         freed: how many blocks of the arena were freed so far.
     """
 
+    at_once = staticmethod(pickled_at_once)
+
     def __init__(
         self,
         engine: Engine,
@@ -75,8 +83,8 @@ class Packer:
         self._dumps_items = dumps_items
         self._freed = freed
 
-    def pack(self, value: Any, options: Options) -> bytes:
-        """The arguments of one task.
+    def pack(self, value: Any, options: Options, *, look: bool = True) -> bytes:
+        """The arguments of one task; see ``dumps_task``.
 
         Raises:
             ArenaFull: there is no room for them, and none comes.
@@ -84,7 +92,7 @@ class Packer:
             Exception: whatever pickling raises.
         """
         try:
-            return self._dumps(value, once=options.is_run_once)
+            return self._dumps(value, once=options.is_run_once, look=look)
         except ArenaFull as full:
             again = partial(self._dumps, value, once=options.is_run_once)
             return self._patiently(again, full)

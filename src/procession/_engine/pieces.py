@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from procession._codec.buffers import size_of
 from procession._engine.entries import Record, function_name
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ class Piece(Record):
         part = Piece(self.job, self.start, first, end)
         part.kind, part.sent, part.payload, part.size = self.kind, self.sent, payload, self.size
         return part
+
+    def alone(self, item: int, payload: bytes) -> Piece:
+        """One item of it, with a payload of its own."""
+        alone = Piece(self.job, self.start + item, 0, 1)
+        alone.kind, alone.sent = self.kind, self.sent
+        alone.payload, alone.size = payload, size_of(payload)
+        return alone
 
     def arrive(
         self, engine: Engine, kind: int, payload: Any, taken: int, first: int = 0, end: int = 0

@@ -23,6 +23,7 @@ class Sender:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._by_value: set[int] = set()  # records whose arguments were pickled so
 
     def send(self, record: Record) -> bool:
         """Put a record into the ring; False if there is no room."""
@@ -66,34 +67,52 @@ class Sender:
                 if by_value is not None:
                     is_for_each = record.sent.number & ANEW_FOR_EACH
                     record.sent = by_value.for_each() if is_for_each else by_value
-            elif not self._arguments_by_value(record):
+            elif record.number in self._by_value:  # it was in vain
                 with engine.lock:
                     record.arrive(engine, messages.ERROR, error, 0)
                 return
-        except Exception as failure:
+            else:
+                arguments = loads_items(self.payload_of(record))
+                if isinstance(record, Piece) and isinstance(arguments, Items):
+                    self._one_by_value(record, arguments)
+                    return
+                self._all_by_value(record, arguments)
+        except BaseException as failure:  # unpickling exits: nobody else is here to get that
             with engine.lock:
                 record.arrive(engine, FAILURE, failure, 0)
             return
         self.send_again(record)
 
-    def _arguments_by_value(self, record: Record) -> bool:
-        """Pickle them once more, with what they are made of; False if that was done already."""
-        payload = self.payload_of(record)
-        if b"cloudpickle" in payload:
-            return False
-        arguments = loads_items(payload)
-        if type(arguments) is Items:
-            by_value = joined([dumps_by_value(item) for item in arguments])
-        else:
-            by_value = dumps_by_value(arguments)
+    def _all_by_value(self, record: Record, arguments: object) -> None:
+        """Pickle them once more, with what they are made of."""
+        by_value = dumps_by_value(arguments)
         with self._engine.lock:
-            if isinstance(record, Piece):
-                record.first = record.reached  # what was run before that came to light
+            self._by_value.add(record.number)
             if record.options.max_bytes is not None and isinstance(record, Task):
-                self._engine.bytes_under_way += size_of(by_value) - size_of(payload)
+                self._engine.bytes_under_way += size_of(by_value) - size_of(record.payload)
             self._free_block(record)
             record.payload = by_value
-        return True
+
+    def _one_by_value(self, piece: Piece, items: Items) -> None:
+        """The same for the item at which that came to light; what is behind it goes as it is."""
+        job, item = piece.job, piece.reached
+        payload, failure = b"", None
+        try:
+            payload = joined([dumps_by_value(items.at(item))])
+        except BaseException as error:
+            failure = error
+        with self._engine.lock:
+            if not piece.is_wanted:
+                self._engine.answer(piece, (CANCELLED, None, 0))
+                return
+            if failure is not None:
+                job.lose(piece, item, item + 1, (FAILURE, failure, 0))
+            else:
+                self._by_value.add(job.send_alone(piece, item, payload).number)
+                piece.reached = item + 1
+            if item + 1 < piece.end:
+                job.send_part(piece, item + 1, piece.end)
+            job.done_with(piece)
 
     def send_again(self, record: Record) -> None:
         """Send a record once more that is not answered, before all others."""
@@ -122,6 +141,7 @@ class Sender:
 
     def free_payload(self, record: Record) -> None:
         """A record is answered: its large arguments are not needed any more."""
+        self._by_value.discard(record.number)
         self._free_block(record)
         if type(record.payload) is not bytes:
             record.payload = bytes(record.payload)  # what it is made of, for people

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from operator import length_hint
 from time import monotonic
@@ -58,6 +58,14 @@ class Input(Source, Protocol):
 
     error: BaseException | None
     """What it raised where it ended, if it did."""
+    keep: Callable[[Any], Any] | None
+    """Makes what is pulled into something that does not change any more when the input's code goes
+    on; returns None where it can not, and the item has to be sent before. None if that does not
+    matter."""
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether it is code of the user's, which may change what it gave when it goes on."""
 
 
 class Sliced:
@@ -106,9 +114,13 @@ class Pulled:
         "_held",
         "_held_from",
         "_input",
+        "_is_for_now",
+        "_kept",
         "_over",
         "error",
         "is_fixed",
+        "keep",
+        "runs_code",
         "taken",
         "total",
         "whole",
@@ -117,10 +129,14 @@ class Pulled:
     def __init__(self, items: Iterable[Any], *, whole: bool = False) -> None:
         self.whole = whole
         self._input = iter(items)
+        self.runs_code = type(self._input) not in _WITHOUT_CODE
         self._held: list[Any] = []  # pulled; those from `taken` on are not in a piece yet
         self._held_from = 0
         self._over = False
+        self._kept = 0  # the items before this one do not change any more
+        self._is_for_now = False  # the one at that place can not be kept
         self.error: BaseException | None = None
+        self.keep: Callable[[Any], Any] | None = None
         self.taken = 0
         self.total = _known_length(items)
         self.is_fixed = False
@@ -137,6 +153,9 @@ class Pulled:
             left = self._held[self.taken - self._held_from :]
             self._held_from, self._held = self.taken, left
         held = self._held
+        if self.keep is not None and self.runs_code:
+            self._pull_and_keep(count, self.keep)
+            return held if len(held) <= count else held[:count]
         until = None if whole else monotonic() + PATIENCE
         while len(held) < count and not self._over:
             before = len(held)
@@ -156,6 +175,34 @@ class Pulled:
             if until is not None and monotonic() >= until:
                 break
         return held if len(held) <= count else held[:count]
+
+    def _pull_and_keep(self, count: int, keep: Callable[[Any], Any]) -> None:
+        """Pull one after the other, each as it is at that moment: the input's code may go on with
+        the same object. One that can not be kept is the last for now."""
+        held, until = self._held, monotonic() + PATIENCE
+        if self.taken > self._kept:
+            self._kept, self._is_for_now = self.taken, False
+        while len(held) < count and not self._over and not self._is_for_now:
+            before = len(held)
+            if self._kept < self._held_from + before:
+                kept = keep(held[-1])
+                if kept is None:
+                    self._is_for_now = True
+                    return
+                held[-1] = kept
+                self._kept = self._held_from + before
+            try:
+                # As in ahead(): an interrupt finds it in the list.
+                held.extend(islice(self._input, 1))
+            except BaseException as error:
+                if not isinstance(error, Exception) and _is_main_thread():
+                    raise
+                self.error = error
+                self._over = True
+            if len(held) == before:
+                self._over = True
+            if monotonic() >= until:
+                return
 
     @property
     def is_exhausted(self) -> bool:
@@ -189,6 +236,15 @@ class Held(Pulled):
     def ahead(self, count: int) -> Sequence[Any]:
         """The next items; none before it is released."""
         return super().ahead(count) if self._is_released else ()
+
+
+_DICT: dict[Any, Any] = {}
+_BUILT_IN: tuple[Iterable[Any], ...] = (
+    *([], (), range(0), range(1 << 65), "", "ä", b"", set(), reversed([])),
+    *(_DICT, _DICT.values(), _DICT.items()),
+)
+_WITHOUT_CODE = frozenset(type(iter(one)) for one in _BUILT_IN)
+"""Types of iterators that run no code of the user's, so nothing changes while they are pulled."""
 
 
 def _known_length(items: Iterable[Any]) -> int | None:

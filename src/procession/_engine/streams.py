@@ -15,10 +15,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from procession._engine.attendant import FULL_RING_STEP, STEP
+from procession._engine.batches import Batch
 from procession._engine.chunking import LARGEST
 from procession._engine.ending import completed
 from procession._engine.entries import FAILURE, Answer
-from procession._engine.jobs import Batch, Job
+from procession._engine.jobs import Job
 from procession._engine.maps import group
 from procession._engine.options import Options
 from procession._engine.pieces import Piece
@@ -72,6 +73,8 @@ class StreamJob(Job):
             engine, function, source, chunk_size, options, target=engine.stream_ns, stops=False
         )
         self._input = source
+        if self._is_one_by_one:
+            source.keep = engine.packer.at_once
         self._ordered = options.ordered
         self._fixed = chunk_size
         self._limit_lifted = False
@@ -215,9 +218,9 @@ class StreamJob(Job):
 
     # ---- arriving; under the engine's lock
 
-    def send_part(self, piece: Piece, first: int, end: int) -> None:
-        self._bytes_sent += piece.size
-        super().send_part(piece, first, end)
+    def _send_first(self, part: Piece) -> None:
+        self._bytes_sent += part.size
+        super()._send_first(part)
 
     def done_with(self, piece: Piece) -> None:
         size, piece.size = piece.size, 0

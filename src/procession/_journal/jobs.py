@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from procession._engine.jobs import Batch
+from procession._engine.batches import Batch
 from procession._engine.options import Options
 from procession._engine.pieces import Piece
 from procession._engine.streams import StreamJob

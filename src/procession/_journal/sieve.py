@@ -62,6 +62,7 @@ class Sieve:
     """
 
     is_fixed = False
+    keep: Callable[[Any], Any] | None = None
 
     def __init__(
         self,
@@ -101,6 +102,11 @@ class Sieve:
         self._items.error = error
 
     @property
+    def runs_code(self) -> bool:
+        """Whether it is code of the user's."""
+        return self._items.runs_code
+
+    @property
     def has_news(self) -> bool:
         """Whether the input is one that does not wait, and has more to give than it had."""
         return bool(getattr(self._items, "has_news", False))
@@ -114,6 +120,11 @@ class Sieve:
         budget = count - len(self._held)
         while len(self._held) < count and not self._items.is_exhausted:
             room = count - len(self._held)
+            if self.keep is not None and self.runs_code:
+                # It may change what it gave when it goes on: that is entered and sent before.
+                if self._held:
+                    break
+                room = 1
             if not self.is_unbounded:
                 room = min(room, budget if self._is_limited else MOST_ASIDE - len(self.aside))
             found = self._items.ahead(room) if room > 0 else ()

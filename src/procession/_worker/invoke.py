@@ -137,6 +137,8 @@ class Invoker:
         except FunctionMissing:
             return messages.BY_VALUE, b""
         except _MainLacks as lack:
+            if self._channel.forked():
+                raise lack.error from None
             return messages.ARGUMENTS_BY_VALUE, encode_error(lack.error)
         except BaseException as error:
             if self._channel.forked():
