@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from procession import _core
 from procession._codec import messages, repeats
-from procession._codec.functions import CARRIED, Sent
+from procession._codec.functions import Sent
 from procession._codec.objects import reducers
 from procession._core import Channel
 from procession._engine.attendant import FULL_RING_STEP, STEP, Attendant
@@ -29,7 +29,6 @@ from procession._engine.maps import MapJob
 from procession._engine.options import Options
 from procession._engine.packing import Packer
 from procession._engine.policy import Ended, Held, PoolState
-from procession._engine.preparing import prepare
 from procession._engine.publishing import Publisher
 from procession._engine.sending import Sender
 from procession._engine.settling import Settler
@@ -164,55 +163,11 @@ class Engine(Pace):
             # The hot path: all in one step.
             went = call(task, self.open, self.next_number, sent, (args, kwds))
         if went is not True:
-            self._submit(task, sent, args, kwds, went)
+            self.sender.submit(task, sent, args, kwds, went)
         if self.is_shrunk:
             self.supervisor.work_came()
         if self.state is not _RUNNING:
             self.look_after_latecomers()
-
-    def _submit(
-        self,
-        task: Task,
-        sent: Sent | None,
-        args: tuple[Any, ...],
-        kwds: dict[str, Any],
-        tried: bytes | bool | None,
-    ) -> None:
-        """Send one call, step by step. `tried`: its arguments, if they are pickled already; False
-        if there is something large in them."""
-        payload: bytes
-        if sent is not None:
-            task.kind = messages.CALL
-            if isinstance(tried, bytes):
-                payload = tried
-            elif tried is None:
-                payload = self.pack((args, kwds), task.options)
-            else:
-                payload = self.packer.pack((args, kwds), task.options, look=False)
-        else:
-            task.kind = messages.CARRIED_CALL
-            sent = CARRIED
-            payload = self.pack((task.function, args, kwds), task.options)
-        task.sent = sent
-        task.payload = payload
-        task.number = number = self.next_number()
-        if not task.options.is_plain:
-            prepare(self, task)
-        called_back = task.attend
-        if called_back:
-            self.with_callbacks.add(task)
-        if type(payload) is bytes and len(payload) <= _core.INLINE_LIMIT:
-            went = self.channel.submit(task, self.open, number, task.kind, *sent, payload)
-            task.position = went
-        else:
-            task.attend = True  # who is answered lets go of what it named
-            went = self.packer.send(task)
-        if not went:
-            with self.lock:
-                self.feeder.records.append(task)
-        if called_back or not went:
-            self.attendant.call()
-            self.attendant.step_aside()
 
     def _publish(self, function: Callable[..., Any]) -> Sent | None:
         try:

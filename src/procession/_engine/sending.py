@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from procession import _core
 from procession._codec import messages
 from procession._codec.buffers import size_of
-from procession._codec.functions import ANEW_FOR_EACH
+from procession._codec.functions import ANEW_FOR_EACH, CARRIED, Sent
 from procession._codec.items import Items, joined, loads_items
 from procession._codec.objects import dumps_by_value
 from procession._engine.entries import CANCELLED, FAILURE, Record, Task
 from procession._engine.packing import emptied, filled, is_hopeless
 from procession._engine.pieces import Piece
+from procession._engine.preparing import prepare
 from procession.errors.memory import ArenaFull
 
 if TYPE_CHECKING:
@@ -24,6 +26,51 @@ class Sender:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._by_value: set[int] = set()  # records whose arguments were pickled so
+
+    def submit(
+        self,
+        task: Task,
+        sent: Sent | None,
+        args: tuple[Any, ...],
+        kwds: dict[str, Any],
+        tried: bytes | bool | None,
+    ) -> None:
+        """Send one call, step by step. `tried`: its arguments, if they are pickled already; False
+        if there is something large in them."""
+        payload: bytes
+        engine = self._engine
+        if sent is not None:
+            task.kind = messages.CALL
+            if isinstance(tried, bytes):
+                payload = tried
+            elif tried is None:
+                payload = engine.pack((args, kwds), task.options)
+            else:
+                payload = engine.packer.pack((args, kwds), task.options, look=False)
+        else:
+            task.kind = messages.CARRIED_CALL
+            sent = CARRIED
+            payload = engine.pack((task.function, args, kwds), task.options)
+        task.sent = sent
+        task.payload = payload
+        task.number = number = engine.next_number()
+        if not task.options.is_plain:
+            prepare(engine, task)
+        called_back = task.attend
+        if called_back:
+            engine.with_callbacks.add(task)
+        if type(payload) is bytes and len(payload) <= _core.INLINE_LIMIT:
+            went = engine.channel.submit(task, engine.open, number, task.kind, *sent, payload)
+            task.position = went
+        else:
+            task.attend = True  # who is answered lets go of what it named
+            went = engine.packer.send(task)
+        if not went:
+            with engine.lock:
+                engine.feeder.records.append(task)
+        if called_back or not went:
+            engine.attendant.call()
+            engine.attendant.step_aside()
 
     def send(self, record: Record) -> bool:
         """Put a record into the ring; False if there is no room."""
