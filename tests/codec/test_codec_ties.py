@@ -225,6 +225,8 @@ def test_no_long_look() -> None:
     assert not are_untied([kind() for kind in kinds])
     assert are_untied([list(range(15)), []])
     assert not are_untied([list(range(1000)), []])
+    for many in (set(range(17)), frozenset(range(17)), dict.fromkeys(range(17))):
+        assert not are_untied([many, 1])
     deep: list[Any] = []
     for _ in range(5):
         deep = [deep]

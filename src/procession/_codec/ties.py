@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copyreg
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain, islice
 from types import GetSetDescriptorType
 from typing import Any
@@ -44,13 +44,13 @@ def _of_dict(mapping: dict[Any, Any]) -> Iterable[Any]:
     return mapping.values() if _have_no_code(mapping) else _unknown
 
 
-def _of_set(members: Iterable[Any]) -> Iterable[Any]:
+def _of_set(members: Collection[Any]) -> Iterable[Any]:
     return () if _have_no_code(members) else _unknown
 
 
-def _have_no_code(keys: Iterable[Any]) -> bool:
-    """Whether to put them in a table needs no code of the user's."""
-    return all(map(is_unchanging, keys))
+def _have_no_code(keys: Collection[Any]) -> bool:
+    """Whether to put them in a table needs no code of the user's; and they are not many."""
+    return len(keys) <= _MANY and all(map(is_unchanging, keys))
 
 
 _containers: tuple[tuple[type, _Parts], ...] = (
