@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -200,6 +202,62 @@ def test_an_item_that_can_not_be_pickled_fails_in_its_turn(pool: Pool, chunksize
     lost = {3} if chunksize == 1 else {2, 3}  # it is the chunk that can not be pickled
     assert found == ["not this one" if x in lost else x for x in range(6)]
     assert list(results) == []
+
+
+class Exits:
+    """A result that raises an exit where it arrives."""
+
+    def __reduce__(self) -> Any:
+        return _exit_elsewhere, (os.getpid(), self.apart())
+
+    def apart(self) -> bytes:
+        """What comes beside it."""
+        return b""
+
+
+class ExitsBesideBytes(Exits):
+    def apart(self) -> bytes:
+        """So much that it travels apart."""
+        return bytes(200_000)
+
+
+def _exit_elsewhere(pid: int, apart: bytes) -> None:
+    if os.getpid() != pid:
+        raise SystemExit(3)
+
+
+def _result_at(item: int, where: int, kind: type[Exits]) -> Any:
+    return kind() if item == where else item
+
+
+@BOTH
+@pytest.mark.parametrize("kind", [Exits, ExitsBesideBytes])
+@pytest.mark.parametrize("where", [2, 1500])
+def test_a_result_that_exits_costs_no_others(
+    pool: Pool, method: str, kind: type[Exits], where: int
+) -> None:
+    results = getattr(pool, method)(partial(_result_at, where=where, kind=kind), range(2000))
+    found: list[int] = []
+    exits = 0
+    while True:
+        try:
+            found.append(next(results))
+        except StopIteration:
+            break
+        except SystemExit:
+            exits += 1  # once for whoever may have sent a signal, once as the item's outcome
+    assert sorted(found) == [at for at in range(2000) if at != where]
+    assert exits == 2
+
+
+def test_a_map_with_a_result_that_exits(pool: Pool) -> None:
+    view = pool.options(errors="return")
+    call = view.map_async(partial(_result_at, where=3, kind=Exits), range(9))
+    with pytest.raises(SystemExit):
+        call.get()
+    found = call.get()
+    assert type(found[3]) is SystemExit
+    assert found[:3] + found[4:] == [0, 1, 2, 4, 5, 6, 7, 8]
 
 
 def _broken_input(good: int) -> Iterator[int]:

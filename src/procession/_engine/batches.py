@@ -30,6 +30,27 @@ OF_ITEMS: Final = (messages.OUTCOMES, PART_OF_OUTCOMES)
 """All other kinds are about the whole piece."""
 
 
+class _Exit(Exception):
+    """Stands for what a result raised that is no Exception.
+
+    Attributes:
+        error: that.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _loads_firmly(content: bytes | memoryview) -> Any:
+    try:
+        return loads(content)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise _Exit(error) from None
+
+
 class Batch:
     """Outcomes of neighbouring items, as they came: decoded by who wants them.
 
@@ -42,6 +63,7 @@ class Batch:
 
     __slots__ = (
         "_decoded",
+        "_is_tried_again",
         "answer",
         "count",
         "describe",
@@ -64,6 +86,7 @@ class Batch:
         self.describe = piece.describe
         self.timeout = piece.options.timeout
         self._decoded: tuple[list[Any], dict[int, BaseException]] | None = None
+        self._is_tried_again = False
 
     @property
     def size(self) -> int:
@@ -78,10 +101,19 @@ class Batch:
         return kind == CANCELLED or (kind == FAILURE and isinstance(payload, BrokenProcessPool))
 
     def decode(self) -> tuple[list[Any], dict[int, BaseException]]:
-        """The values, and the exceptions by their place among them. Runs code of the user's."""
+        """The values, and the exceptions by their place among them. Runs code of the user's.
+
+        Raises:
+            BaseException: what is no Exception: from a signal handler, most likely. If it comes
+                when this is tried again, it is the outcome of the item that raises it.
+        """
         decoded = self._decoded
         if decoded is None:
-            decoded = self._decode()
+            try:
+                decoded = self._decode()
+            except BaseException:
+                self._is_tried_again = True
+                raise
             # Two threads may be at the same one, for none waits for another: the first one's stay.
             if self._decoded is None:
                 self._decoded = decoded
@@ -107,14 +139,20 @@ class Batch:
                 if place not in self.skipped
             }
         if type(payload) is not bytes:  # one value, whose buffers came apart
-            success, value = decode(messages.VALUE, payload, self.describe)
+            try:
+                success, value = decode(messages.VALUE, payload, self.describe)
+            except BaseException as error:
+                if not self._is_tried_again:
+                    raise
+                success, value = False, noted(error)
             return [value], {} if success else {0: value}
-        values = _core.decode_outcomes(payload, loads, failures)
+        firmly = _loads_firmly if self._is_tried_again else loads
+        values = _core.decode_outcomes(payload, firmly, failures)
         return values, {
             place: self._error(place, what) for place, what in failures if place not in self.skipped
         }
 
     def _error(self, place: int, what: Any) -> BaseException:
         if isinstance(what, Exception):
-            return noted(what)
+            return noted(what.error if isinstance(what, _Exit) else what)
         return raised(what, self.describe, self.offset + place, self.timeout)

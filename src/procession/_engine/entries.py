@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from procession._codec import messages
 from procession._codec.buffers import loads_apart, size_of
@@ -21,6 +21,8 @@ from procession.errors.pool import TaskTimeout, WorkerDied
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
+
+_Error = TypeVar("_Error", bound=BaseException)
 
 # Kinds of answers that the engine gives itself; the core knows the first of them, too, for results
 # that there is no memory for.
@@ -96,7 +98,7 @@ def raised(
     return error
 
 
-def noted(error: Exception) -> Exception:
+def noted(error: _Error) -> _Error:
     """The error of a result that does not load here, with a note that says so."""
     error.add_note("(the task's result was pickled, but can not be unpickled here)")
     return error
