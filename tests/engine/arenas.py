@@ -68,9 +68,7 @@ class FakeArena:
         """Whether an item has no room even if nothing else is there."""
         return self.weight(item) > self.budget * SHARE
 
-    def dumps_task(
-        self, value: Any, *, once: bool, look: bool = True, most: int | None = None
-    ) -> bytes:
+    def dumps_task(self, value: Any, *, once: bool, most: int | None = None) -> bytes:
         """Pickle the items of a piece, or the one argument of a call."""
         items = value if not isinstance(value, tuple) else value[-2]
         size = sum(self.weight(item) for item in items if isinstance(item, int))

@@ -83,19 +83,25 @@ class Packer:
         self._dumps_items = dumps_items
         self._freed = freed
 
-    def pack(self, value: Any, options: Options, *, look: bool = True) -> bytes:
-        """The arguments of one task; see ``dumps_task``.
+    def pack(self, value: Any, options: Options) -> bytes:
+        """The arguments of one task.
 
         Raises:
             ArenaFull: there is no room for them, and none comes.
             ValueError: the pool came to its end meanwhile.
             Exception: whatever pickling raises.
         """
+        return self._made(partial(self._dumps, value, once=options.is_run_once))
+
+    def pack_apart(self, value: Any, options: Options) -> bytes:
+        """The same, where it is known that there is something large in them."""
+        return self._made(partial(dumps_task, value, once=options.is_run_once, look=False))
+
+    def _made(self, make: Callable[[], bytes]) -> bytes:
         try:
-            return self._dumps(value, once=options.is_run_once, look=look)
+            return make()
         except ArenaFull as full:
-            again = partial(self._dumps, value, once=options.is_run_once)
-            return self._patiently(again, full)
+            return self._patiently(make, full)
 
     def send(self, record: Record) -> bool:
         """Put a record into the ring, as ``Sender.send``; waits for room in the arena."""

@@ -46,7 +46,7 @@ class Sender:
             elif tried is None:
                 payload = engine.pack((args, kwds), task.options)
             else:
-                payload = engine.packer.pack((args, kwds), task.options, look=False)
+                payload = engine.packer.pack_apart((args, kwds), task.options)
         else:
             task.kind = messages.CARRIED_CALL
             sent = CARRIED
