@@ -9,3 +9,9 @@
 ``stopping``  a task that is asked to stop
 ``growth``    how much memory it has come to use
 """
+
+from __future__ import annotations
+
+# First of all: who has put our Executor in the place of its own has ours imported by this, and none
+# of our modules may be half imported then.
+import concurrent.futures.process  # noqa: F401

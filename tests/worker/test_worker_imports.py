@@ -1,0 +1,37 @@
+"""A worker's modules, where somebody has put our executor in the place of the library's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+import importlib, importlib.abc, importlib.util, sys
+
+class Replacing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "concurrent.futures.process":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        load = spec.loader.exec_module
+
+        def exec_module(module):
+            load(module)
+            module.ProcessPoolExecutor = importlib.import_module("procession.futures").Executor
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Replacing())
+import procession._worker.loop
+from concurrent.futures import ProcessPoolExecutor
+print(ProcessPoolExecutor.__module__)
+"""
+
+
+def test_the_library_s_executor_may_be_replaced_when_it_is_imported() -> None:
+    # A spawned worker begins with its own modules, and those import the library's errors.
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stderr, done.stdout) == ("", "procession.futures\n")
