@@ -12,11 +12,7 @@ from procession._codec import messages
 from procession._codec.exceptions import encode_exception
 from procession._engine.options import Options
 from tests.engine.engines import FakeEngine
-
-
-def _ranges(engine: FakeEngine) -> list[tuple[int, int]]:
-    """What is in the ring."""
-    return [(piece.start + piece.first, piece.start + piece.end) for piece in engine.ring]
+from tests.engine.ranges import ranges
 
 
 def test_a_function_that_the_workers_do_not_know_is_sent_by_value() -> None:
@@ -25,9 +21,9 @@ def test_a_function_that_the_workers_do_not_know_is_sent_by_value() -> None:
     engine.claim()
     engine.channel.answer_whole(0, messages.BY_VALUE)
     engine.collect()
-    assert _ranges(engine) == [(200, 400)]
+    assert ranges(engine) == [(200, 400)]
     engine.attendant.serve()
-    assert _ranges(engine) == [(200, 400), (0, 200)]
+    assert ranges(engine) == [(200, 400), (0, 200)]
     assert engine.ring[1].sent == (2, 2)
     engine.wait(job)
     assert job.outcome() == (True, list(range(400)))
@@ -45,7 +41,7 @@ def test_arguments_that_the_workers_do_not_know_are_sent_by_value_once() -> None
         engine.channel.answer_whole(0, messages.ARGUMENTS_BY_VALUE, LACKING)
         engine.collect()
         engine.attendant.serve()
-    assert _ranges(engine) == [(0, 200)]
+    assert ranges(engine) == [(0, 200)]
     engine.wait(job)
     success, values = job.outcome()
     assert success
@@ -109,14 +105,14 @@ def test_one_item_that_the_workers_do_not_know_is_sent_by_value_alone(
     engine.channel.flush(0)
     engine.channel.answer_whole(0, messages.ARGUMENTS_BY_VALUE, LACKING)
     engine.collect()
-    others = _ranges(engine)
+    others = ranges(engine)
     with monkeypatch.context() as patch:
         patch.setattr(Strange, "error", error)
         engine.attendant.serve()
     lacking = piece.start + 3
     rest = [(lacking + 1, piece.start + piece.end)]
     alone = [(lacking, lacking + 1)] if error is None else []
-    assert _ranges(engine) == others + alone + rest
+    assert ranges(engine) == others + alone + rest
     found += _come(engine, job)
     while engine.ring:
         engine.claim()

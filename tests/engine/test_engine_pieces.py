@@ -22,12 +22,7 @@ from procession._engine.policy import PoolState
 from procession._engine.settling import DEATHS_WHILE_LOADING
 from procession.errors.pool import PoolTerminated, WorkerDied
 from tests.engine.engines import FakeEngine, encode_outcome
-
-
-def _ranges(engine: FakeEngine) -> list[tuple[int, int]]:
-    """What is in the ring."""
-    return [(piece.start + piece.first, piece.start + piece.end) for piece in engine.ring]
-
+from tests.engine.ranges import ranges
 
 NUMBERS = [0, -128, 127, 128, -32769, 1 << 31, -(1 << 63), 1 << 63, 1.5]
 
@@ -51,7 +46,7 @@ def test_a_death_fails_the_item_it_came_at_and_no_other() -> None:
     job = engine.start_map(range(6), 6, Options(errors="return"))
     engine.claim()
     engine.die_at(2)
-    assert _ranges(engine) == [(3, 6)]
+    assert ranges(engine) == [(3, 6)]
     engine.answer_one()
     values = job.outcome()[1]
     assert [*values[:2], *values[3:]] == [0, 1, 3, 4, 5]
@@ -71,7 +66,7 @@ def test_what_was_finished_before_a_death_is_not_run_again(flushed: int) -> None
         if item + 1 == flushed:
             engine.channel.flush(0)
     engine.die()
-    assert _ranges(engine) == [(3, 5)]  # nobody is to blame
+    assert ranges(engine) == [(3, 5)]  # nobody is to blame
     engine.answer_one()
     assert job.outcome() == (True, [0, 1, 2, 3, 4])
     engine.assert_clean()
@@ -85,7 +80,7 @@ def test_a_death_behind_the_last_item_costs_nothing() -> None:
         engine.channel.begin(0)
         engine.channel.finish(0, item)
     engine.die()
-    assert _ranges(engine) == []
+    assert ranges(engine) == []
     assert job.outcome() == (True, [0, 1])
     engine.assert_clean()
 
@@ -109,14 +104,14 @@ def test_a_piece_that_was_not_started_is_sent_as_it_is() -> None:
     for _ in range(10):
         engine.channel.claim(0, started=False)
         engine.die()
-        assert _ranges(engine) == [(0, 3)]
+        assert ranges(engine) == [(0, 3)]
 
 
 def test_items_that_kill_while_they_are_loaded_are_not_loaded_for_ever() -> None:
     engine = FakeEngine()
     job = engine.start_map(range(4), 2, Options(errors="return"))
     for _ in range(DEATHS_WHILE_LOADING):
-        piece = engine.claim(index=_ranges(engine).index((0, 2)))
+        piece = engine.claim(index=ranges(engine).index((0, 2)))
         assert piece.start == 0
         engine.die()
     engine.answer_one()
@@ -131,7 +126,7 @@ def test_deaths_while_loading_are_counted_for_the_same_items() -> None:
     engine = FakeEngine(workers=5)
     job = engine.start_map(range(20), 2)
     for start in range(0, 20, 2):
-        engine.claim(index=_ranges(engine).index((start, start + 2)))
+        engine.claim(index=ranges(engine).index((start, start + 2)))
         engine.die()
     while engine.ring:
         engine.answer_one()
@@ -156,9 +151,9 @@ def test_what_is_taken_back_goes_out_once() -> None:
     piece = engine.claim()
     engine.channel.begin(0)
     engine.settler.take_back(0, piece, 2)
-    assert _ranges(engine) == [(6, 12), (3, 6)]
+    assert ranges(engine) == [(6, 12), (3, 6)]
     engine.settler.take_back(0, piece, 0)
-    assert _ranges(engine) == [(6, 12), (3, 6), (1, 3)]
+    assert ranges(engine) == [(6, 12), (3, 6), (1, 3)]
     engine.settler.take_back(0, piece, 0)
     assert len(engine.ring) == 3
     while engine.ring:
@@ -186,7 +181,7 @@ def test_what_is_sent_again_comes_before_what_waits_for_room() -> None:
     assert waiting.job is job
     engine.claim()
     engine.collect()
-    assert _ranges(engine) == [(1, 6)]
+    assert ranges(engine) == [(1, 6)]
     assert not engine.feeder.records
 
 
@@ -201,11 +196,11 @@ def test_what_runs_when_a_call_is_given_up_ends_with_the_item_it_is_at(gives_up:
         job.cancel()
     else:
         job.close()
-    assert _ranges(engine) == []
+    assert ranges(engine) == []
     claim = engine.channel.claims[0]
     assert claim.begun == claim.end == 1
     engine.die()
-    assert _ranges(engine) == []
+    assert ranges(engine) == []
     engine.feeder.feed_jobs()
     engine.assert_clean()
 
