@@ -33,6 +33,7 @@ from procession._engine.futures import Future
 from procession._engine.opening import agree_terms, split_words
 from procession._engine.options import Options
 from procession._engine.policy import PoolState
+from procession._engine.sources import Pulled
 from procession._journal.calls import stream_recorded
 from procession._launch.cpus import cpu_count
 from procession.pool_worker import launch_worker
@@ -265,9 +266,10 @@ class Executor(concurrent.futures.Executor):
         is_one = len(inputs) == 1
         begin = engine.stream if options.journal is None else partial(stream_recorded, engine)
         try:
+            items = inputs[0] if is_one else zip(*inputs, strict=False)
             job = begin(
                 fn,
-                inputs[0] if is_one else zip(*inputs, strict=False),
+                Pulled(items, whole=size > 1),
                 None if size == 1 else size,
                 options if is_one else options.changed(star=True),
             )

@@ -11,7 +11,6 @@ import operator
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeGuard, Unpack
 
 from procession._backends.opening import Choice, choose
@@ -28,7 +27,7 @@ from procession._engine.results import (
     IMapUnorderedIterator,
     MapResult,
 )
-from procession._engine.sources import Pulled, Sliced
+from procession._engine.sources import Pulled, Sliced, streamed
 from procession._engine.streams import StreamJob
 from procession._journal.calls import map_recorded, stream_recorded
 from procession._launch import preparation
@@ -304,13 +303,11 @@ class Pool:
         self._check_running()
         given = _chunk_size(operator.index(chunksize))
         size = None if given == 1 else given
-        begin: asynchronous.Begin = self._engine.stream
-        if options.journal is not None:
-            begin = partial(stream_recorded, self._engine)
-        if _is_sliced(iterable) or asynchronous.running_loop() is None:
-            return begin(func, iterable, size, options)
         _require_iterable(iterable)
-        return asynchronous.stream(begin, func, iterable, size, options)
+        source = streamed(iterable, whole=size is not None)
+        if options.journal is not None:
+            return stream_recorded(self._engine, func, source, size, options)
+        return self._engine.stream(func, source, size, options)
 
     def _starred(self) -> Options:
         return self._options.changed(star=True)

@@ -443,7 +443,7 @@ class FakeEngine(Engine):
         self, items: Any, chunk_size: int | None = None, options: Options = PLAIN
     ) -> Any:
         """Begin an imap call."""
-        return self.stream(abs, items, chunk_size, options)
+        return self.stream(abs, Pulled(items, whole=chunk_size is not None), chunk_size, options)
 
     # ---- the test's part
 

@@ -50,8 +50,7 @@ def run(asked: argparse.Namespace) -> int:
     except OSError as error:
         return _complain(f"{error.filename or 'the system'}: {error.strerror}")
     finally:
-        if isinstance(source, Read):
-            source.join()
+        source.close()
 
 
 def _complain(problem: str) -> int:
@@ -140,8 +139,6 @@ class _Run:
     ) -> int:
         size = self._asked.chunksize
         job = open_call(pool._engine, function, source, size, self._options, JSON, map_inputs.enter)
-        if isinstance(source, Read):
-            source.ring = lambda: job.engine.channel.wake(job)
         is_complete = False
         try:
             is_complete = self._write_all(job, output, interrupts)

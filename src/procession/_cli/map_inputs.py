@@ -1,7 +1,7 @@
-"""The inputs of ``procession map``: what is read by a thread of its own, and how items are known.
+"""The inputs of ``procession map``: where items come from, and how they are known.
 
-A slow input (a pipe that somebody types into) must not hold back results. So what is read comes
-from a thread, which never reads far ahead of what is run.
+A slow input (a pipe that somebody types into) must not hold back results. So what is read is pulled
+by a thread of its own, like the input of any imap; and it can be stopped while it waits.
 """
 
 from __future__ import annotations
@@ -12,18 +12,13 @@ import json
 import os
 import select
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from procession._engine.sources import Input, Pulled
+from procession._engine.sources import Fetched, Input, Pulled
 from procession._journal.forms import json_text
 from procession._journal.identity import digest
 from procession._journal.sieve import Entered
-
-MOST_ITEMS = 512
-MOST_CHARACTERS = 4 << 20
-"""What was read and is not taken yet, at most."""
 
 MOST_IN_A_FIELD = (1 << 31) - 1
 """Characters of a field of CSV."""
@@ -137,9 +132,15 @@ class Reader(Iterator[str]):
             raise BadInput(f"{self.name} can not be read: {error.strerror}") from None
         self._bell = os.eventfd(0, os.EFD_CLOEXEC)
         self._lines = self._read_lines()
+        self._reading = threading.Lock()
+        self._closing = threading.Lock()
+        self._is_closed = False
 
     def __next__(self) -> str:
-        line = next(self._lines)
+        with self._reading:
+            if self._is_closed:
+                raise StopIteration
+            line = next(self._lines)
         self.count += 1
         try:
             # The first may begin with a mark of its encoding, as spreadsheets write it.
@@ -169,106 +170,31 @@ class Reader(Iterator[str]):
         except OSError as error:
             raise BadInput(f"{self.name} can not be read: {error.strerror}") from None
 
-    def stop(self) -> None:
-        """Have it end now; by any thread."""
-        os.eventfd_write(self._bell, 1)
-
     def close(self) -> None:
-        """Close the files."""
-        os.close(self._file)
-        os.close(self._bell)
+        """Have it end now, and close the files; by any thread, again if need be."""
+        with self._closing:
+            if self._is_closed:
+                return
+            os.eventfd_write(self._bell, 1)  # for a thread that waits in it
+            with self._reading:
+                self._is_closed = True
+                os.close(self._file)
+                os.close(self._bell)
 
 
-class Read:
-    """An ``Input`` that a thread reads; ``ahead`` never waits for it.
+class Read(Fetched):
+    """An input that is read by a thread of its own.
 
     Args:
         reader: where from.
-        items: what is made of its lines; pulled by the thread.
-
-    Attributes:
-        ring: called when there is more, or the end.
+        items: what is made of its lines, each a new object.
     """
 
-    is_fixed = False
-
     def __init__(self, reader: Reader, items: Iterator[Item]) -> None:
-        self.taken = 0
-        self.total: int | None = None
-        self.error: BaseException | None = None
-        self.keep: Callable[[Any], Any] | None = None
+        super().__init__(items, None)
         self.runs_code = False
-        self.ring: Callable[[], object] = bool
         self._reader = reader
-        self._items = items
-        self._held: deque[Item] = deque()
-        self._held_from = 0
-        self._characters = 0
-        self._is_over = False  # nothing more will be read
-        self._is_ended = False  # and somebody has noticed
-        self._room = threading.Condition()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="procession-input", daemon=True)
-        self._thread.start()
-
-    @property
-    def has_news(self) -> bool:
-        """Whether ``ahead`` would give something, or notice the end."""
-        return self.taken < self._held_from + len(self._held) or self._is_over > self._is_ended
-
-    def ahead(self, count: int) -> Sequence[Item]:
-        """The items that are here, at most `count`."""
-        with self._room:
-            while self._held_from < self.taken:
-                self._characters -= len(self._held.popleft().text)
-                self._held_from += 1
-            self._room.notify()
-            found = [self._held[at] for at in range(min(count, len(self._held)))]
-            if not found and self._is_over:
-                self._is_ended = True
-                self.error = self.error or self._failure
-            return found
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether all was read and taken."""
-        return self._is_ended
-
-    def end(self) -> None:
-        """Give no more."""
-        with self._room:
-            self._is_over = self._is_ended = True
-            self._held_from = self.taken
-            self._held.clear()
-            self._room.notify()
-        self._reader.stop()
 
     def close(self) -> None:
-        """Nothing to do: see ``join``."""
-
-    def join(self) -> None:
-        """Have the thread end, and close the files."""
-        self.end()
-        self._thread.join()
+        """Close the files, wherever it is."""
         self._reader.close()
-
-    def _run(self) -> None:
-        try:
-            for item in self._items:
-                with self._room:
-                    while self._is_full() and not self._is_over:
-                        self._room.wait()
-                    if self._is_over:
-                        return
-                    self._held.append(item)
-                    self._characters += len(item.text)
-                self.ring()
-        except BaseException as failure:
-            self._failure = failure
-        finally:
-            self._is_over = True
-            self.ring()
-
-    def _is_full(self) -> bool:
-        held = len(self._held)
-        return held >= MOST_ITEMS or (held > 0 and self._characters >= MOST_CHARACTERS)

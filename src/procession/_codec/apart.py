@@ -193,7 +193,7 @@ class Refusal(NamedTuple):
     """The first of several objects that can not be pickled: its place, and what was raised."""
 
     place: int
-    error: Exception
+    error: BaseException
 
 
 def take_each_apart(
@@ -220,7 +220,8 @@ def take_each_apart(
         for item in items:
             if type(item) is Pickled:
                 if item.error is not None:
-                    raise item.error
+                    refusal = Refusal(len(ends), item.error)
+                    break
                 taken = item.content
             else:
                 taken = take(item)

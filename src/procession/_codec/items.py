@@ -35,7 +35,7 @@ class Pickled:
 
     __slots__ = ("content", "error")
 
-    def __init__(self, content: bytes, error: Exception | None = None) -> None:
+    def __init__(self, content: bytes, error: BaseException | None = None) -> None:
         self.content = content
         self.error = error
 

@@ -17,7 +17,7 @@ results pile up in front of a slow consumer.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 
 from procession._engine.entries import Task
 from procession._engine.options import Options
-from procession._engine.sources import Held
 from procession._engine.streams import StreamJob
 
 if TYPE_CHECKING:
@@ -154,36 +153,6 @@ async def run(
 
 
 # ---- results one by one
-
-
-Begin = Callable[[Callable[..., Any], Any, int | None, Options], StreamJob]
-"""``Engine.stream``, or its like."""
-
-
-def stream(
-    begin: Begin,
-    function: Callable[..., Any],
-    items: Iterable[Any],
-    chunk_size: int | None,
-    options: Options,
-) -> StreamJob:
-    """Begin an imap call for a caller who must not wait for the input: another thread pulls it."""
-    source = Held(items, whole=chunk_size is not None)
-    job = begin(function, source, chunk_size, options)
-    beginner = Thread(target=_begin, args=(job, source), name="procession-imap", daemon=True)
-    try:
-        beginner.start()
-    except BaseException:  # no more threads
-        job.close()
-        raise
-    return job
-
-
-def _begin(job: StreamJob, source: Held) -> None:
-    source.release()
-    job.feed()
-    if job.is_closed:  # meanwhile, by somebody who found the input running here
-        job.let_go()
 
 
 class Pump:

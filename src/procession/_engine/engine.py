@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import monotonic
 from typing import Any, NoReturn
 
@@ -33,7 +33,7 @@ from procession._engine.publishing import Publisher
 from procession._engine.sending import Sender
 from procession._engine.settling import Settler
 from procession._engine.sharing import Sharing
-from procession._engine.sources import Pulled, Source
+from procession._engine.sources import Input, Source
 from procession._engine.streams import StreamJob, begin
 from procession._engine.supervisor import Supervisor
 from procession._launch import cpus, exits, streams
@@ -212,14 +212,13 @@ class Engine(Pace):
     def stream(
         self,
         function: Callable[..., Any],
-        items: Iterable[Any] | Pulled,
+        source: Input,
         chunk_size: int | None,
         options: Options,
     ) -> StreamJob:
         """Begin an imap call; see ``StreamJob``."""
         if self.state is not _RUNNING:
             self.refuse()
-        source = Pulled.of(items, whole=chunk_size is not None)
         job = StreamJob(self, function, source, chunk_size, options)
         begin(job)
         return job
@@ -460,6 +459,13 @@ class Engine(Pace):
             record.answer = answer
             self.channel.wake(record)
 
+    def tidy(self) -> None:
+        """At the end of the pool, and of threads that it did not wait for: what was large, and is
+        kept for the next time, may never be wanted again."""
+        if self._finished:
+            repeats.forget()
+            _core.trim()
+
     def finish(self) -> None:
         """The last worker is gone: give everything back. The supervisor's last act."""
         with self.lock:
@@ -469,8 +475,7 @@ class Engine(Pace):
             self.attendant.stop()
             self.functions.free_all()
             self.channel.release()
-            repeats.forget()
-            _core.trim()  # what was large, and is kept warm for the next, may never be wanted again
+            self.tidy()
             self.fail_all()  # what came in at the last moment
             if self._exit is not None:
                 self._exit.cancel()

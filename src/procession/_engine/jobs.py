@@ -25,7 +25,7 @@ from procession._engine.options import Options
 from procession._engine.packing import Shortage
 from procession._engine.pieces import LARGEST, Piece
 from procession._engine.policy import Failure
-from procession._engine.sources import Source
+from procession._engine.sources import Source, is_interrupt, is_main_thread
 from procession._engine.turn import Turn
 from procession._observe.progress import Counts, Progress, open_progress
 from procession.errors.memory import ArenaFull
@@ -74,7 +74,8 @@ class Job:
         self._sizer = ChunkSizer(fixed, target, engine.journey_ns, pace)
         self.is_closed = False  # nobody wants the outcomes any more
         self._made: Piece | None = None  # cut and pickled, not sent yet
-        self._refused: tuple[int, Exception] | None = None  # an item that can not be pickled
+        self._refused: tuple[int, BaseException] | None = None  # an item that can not be pickled
+        self._exits = range(0)  # one of these exits when it is pickled
         self._on_the_way: set[Piece] = set()
         self._own: Sent | None = None  # a function published for this call alone
         self._turn = Turn()
@@ -158,7 +159,8 @@ class Job:
         source = self._source
         start = source.taken
         refused = self._refused if self._refused and self._refused[0] == start else None
-        items = source.ahead(1 if refused else self._next_size(room))
+        is_alone = refused or (self._is_one_by_one and start in self._exits)
+        items = source.ahead(1 if is_alone else self._next_size(room))
         count = len(items)
         if not count:
             return None
@@ -196,6 +198,16 @@ class Job:
         except Exception as error:
             # Behind the end of the pool nothing can be published, which is no fault of the items.
             piece.failure = self.engine.end_error() if self.engine.is_finished else error
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            if start not in self._exits:
+                self._exits = range(start, start + count)
+                if is_main_thread():
+                    raise  # most likely a signal handler's; else it does so again
+                if self._is_one_by_one:
+                    return self._cut(room)
+            piece.failure = error
         if piece.failure is None:
             piece.size = size_of(piece.payload)
             sizer.packed(count, piece.size)

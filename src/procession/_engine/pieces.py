@@ -43,7 +43,7 @@ class Piece(Record):
         self.end = end
         self.payload = b""
         self.size = 0
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self.block = None
         self.answer = None
         self.attend = True

@@ -1,4 +1,5 @@
-"""Where the items of a call come from: a sequence that is sliced, or an iterator that is pulled.
+"""Where the items of a call come from: a sequence that is sliced, or an iterator that is pulled, by
+those who look ahead or by a thread of its own.
 
 ``taken`` is the index of the first item that is in no piece yet. Whoever has made a piece of the
 items ahead moves it on by an assignment, in which no interrupt can come in; what was looked at and
@@ -9,11 +10,14 @@ from __future__ import annotations
 
 import threading
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import length_hint
 from time import monotonic
 from typing import Any, Protocol
+
+from procession._codec.items import Pickled
 
 PATIENCE = 0.0002
 """Seconds that may be spent on pulling for one piece that has an item: a slow input must not hold
@@ -67,6 +71,28 @@ class Input(Source, Protocol):
     def runs_code(self) -> bool:
         """Whether it is code of the user's, which may change what it gave when it goes on."""
 
+    @property
+    def has_thread(self) -> bool:
+        """Whether a thread of its own pulls it; then ``ahead`` gives what is here."""
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it was to be closed while it ran in its thread, which shall do it."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether items are here that the thread has pulled, and nobody has taken."""
+
+    def fetch(self, count: int, *, hold: bool) -> bool:
+        """Pull until so many items are here, for a short time; by its thread alone.
+
+        Args:
+            hold: they may be held back for that time; else one will do.
+
+        Returns:
+            Whether there was anything, or the end.
+        """
+
 
 class Sliced:
     """A range, list, tuple or string: cut by slicing, so a range stays a range.
@@ -110,7 +136,10 @@ class Pulled:
         error: what the iterator raised where it ended, if it did.
     """
 
+    has_thread = holds = is_left = False
+
     __slots__ = (
+        "_exits",
         "_held",
         "_held_from",
         "_input",
@@ -135,16 +164,12 @@ class Pulled:
         self._over = False
         self._kept = 0  # the items before this one do not change any more
         self._is_for_now = False  # the one at that place can not be kept
+        self._exits = -1  # the one at that place exits when it is pickled
         self.error: BaseException | None = None
         self.keep: Callable[[Any], Any] | None = None
         self.taken = 0
         self.total = _known_length(items)
         self.is_fixed = False
-
-    @classmethod
-    def of(cls, items: Iterable[Any] | Pulled, *, whole: bool) -> Pulled:
-        """The source of these items; what is one already stays it."""
-        return items if isinstance(items, Pulled) else cls(items, whole=whole)
 
     def ahead(self, count: int) -> Sequence[Any]:
         """The next items; fewer than `count` where the input is slow."""
@@ -164,7 +189,7 @@ class Pulled:
                 # An interrupt behind it finds them in the list: they are not lost.
                 held.extend(islice(self._input, step))
             except BaseException as error:
-                if not isinstance(error, Exception) and _is_main_thread():
+                if not isinstance(error, Exception) and is_main_thread():
                     raise  # an interrupt, most likely
                 self.error = error
                 self._over = True
@@ -185,7 +210,13 @@ class Pulled:
         while len(held) < count and not self._over and not self._is_for_now:
             before = len(held)
             if self._kept < self._held_from + before:
-                kept = keep(held[-1])
+                try:
+                    kept = keep(held[-1])
+                except BaseException as error:
+                    if is_interrupt(error) or (self._exits != self._kept and is_main_thread()):
+                        self._exits = self._kept
+                        raise  # most likely a signal handler's; else it does so again
+                    kept = Pickled(b"", error)
                 if kept is None:
                     self._is_for_now = True
                     return
@@ -195,7 +226,7 @@ class Pulled:
                 # As in ahead(): an interrupt finds it in the list.
                 held.extend(islice(self._input, 1))
             except BaseException as error:
-                if not isinstance(error, Exception) and _is_main_thread():
+                if not isinstance(error, Exception) and is_main_thread():
                     raise
                 self.error = error
                 self._over = True
@@ -216,26 +247,143 @@ class Pulled:
 
     def close(self) -> None:
         """Close a generator; one that runs in another thread is left to that."""
-        if isinstance(self._input, types.GeneratorType) and not self._input.gi_running:
-            self._input.close()
+        _close(self._input)
+
+    def fetch(self, count: int, *, hold: bool) -> bool:
+        """Nothing to do: ``ahead`` does it."""
+        return False
 
 
-class Held(Pulled):
-    """An input that is not pulled before it is released; until then it looks like a slow one."""
+class Fetched:
+    """An iterator that a thread of its own pulls, for it may wait for anything.
 
-    __slots__ = ("_is_released",)
+    The thread says ``fetch``; whoever has a turn says ``ahead``, also while the thread waits in the
+    input. What is here is never held back by what is not.
 
-    def __init__(self, items: Iterable[Any], *, whole: bool = False) -> None:
-        super().__init__(items, whole=whole)
-        self._is_released = False
+    Args:
+        whole: as for ``Pulled``.
 
-    def release(self) -> None:
-        """Let it be pulled from now on."""
-        self._is_released = True
+    Attributes:
+        error: what the iterator raised where it ended, if it did.
+        is_left: see ``Input``.
+    """
+
+    is_fixed = False
+    has_thread = True
+
+    def __init__(self, items: Iterator[Any], total: int | None, *, whole: bool = False) -> None:
+        self.whole = whole
+        self.runs_code = True
+        self.error: BaseException | None = None
+        self.keep: Callable[[Any], Any] | None = None
+        self.taken = 0
+        self.total = total
+        self.is_left = False
+        self._input = items
+        self._held: deque[tuple[int, Any]] = deque()  # with their indices: added by the thread,
+        self._pulled = 0  # which counts them, and removed by whoever has the turn
+        self._for_now = -1  # the index of one that can not be kept
+        self._over = False
+        self._is_ended = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether items are here that nobody has taken."""
+        return not self._is_ended and self._pulled > self.taken
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the iterator has ended and all that it gave was taken."""
+        return self._over and not self.holds
+
+    def fetch(self, count: int, *, hold: bool) -> bool:
+        """Pull until so many are here. One that can not be kept has to be taken before."""
+        before, was_over = self._pulled, self._over
+        until = monotonic() + PATIENCE
+        while not self._over and self._pulled - self.taken < count and self._for_now < self.taken:
+            try:
+                item = next(self._input)
+            except BaseException as error:
+                self._end_by(error)
+                break
+            self._hold(item)
+            if not self.whole and (not hold or monotonic() >= until):
+                break
+        return self._pulled > before or self._over > was_over
+
+    def _end_by(self, error: BaseException) -> None:
+        if not self._over and not isinstance(error, StopIteration):
+            self.error = error
+            if self.whole:
+                self._held.clear()
+                self._pulled = self.taken
+        self._over = True
+
+    def _hold(self, item: Any) -> None:
+        keep = self.keep if self.runs_code else None
+        if keep is not None:
+            try:
+                kept = keep(item)
+            except BaseException as error:  # of the item: nothing interrupts this thread
+                kept = Pickled(b"", error)
+            if kept is None:
+                self._for_now = self._pulled
+            else:
+                item = kept
+        self._held.append((self._pulled, item))
+        self._pulled += 1
 
     def ahead(self, count: int) -> Sequence[Any]:
-        """The next items; none before it is released."""
-        return super().ahead(count) if self._is_released else ()
+        """The items that are here, at most `count`."""
+        held = self._held
+        try:
+            while held and held[0][0] < self.taken:
+                held.popleft()
+            here = len(held)
+            if self.whole and here < count and not self._over:
+                return ()
+            return [held[at][1] for at in range(min(count, here))]
+        except IndexError:  # it was ended meanwhile
+            return ()
+
+    def end(self) -> None:
+        """Give no more."""
+        self._over = self._is_ended = True
+        self._held.clear()
+
+    def close(self) -> None:
+        """Close a generator. While it runs it is left to its thread."""
+        self.is_left = True  # first, lest the thread goes in between
+        self.is_left = not _close(self._input)
+
+
+def streamed(items: Iterable[Any], *, whole: bool) -> Input:
+    """The source of an imap call: what runs code of the user's has a thread of its own.
+
+    Raises:
+        TypeError: it can not be iterated over.
+    """
+    iterator = iter(items)
+    if type(iterator) in _WITHOUT_CODE:
+        return Pulled(items, whole=whole)
+    return Fetched(iterator, _known_length(items), whole=whole)
+
+
+def _close(given: Iterator[Any]) -> bool:
+    """Close it, if it is a generator; False if it runs, in another thread."""
+    if not isinstance(given, types.GeneratorType):
+        return True
+    if not _runs(given):
+        try:
+            given.close()
+        except ValueError:
+            if not _runs(given):  # else it has just gone on
+                raise
+    return not _runs(given)
+
+
+def _runs(given: types.GeneratorType[Any, Any, Any]) -> bool:
+    return given.gi_running
 
 
 _DICT: dict[Any, Any] = {}
@@ -255,5 +403,11 @@ def _known_length(items: Iterable[Any]) -> int | None:
     return known if known >= 0 else None
 
 
-def _is_main_thread() -> bool:
+def is_interrupt(error: BaseException) -> bool:
+    """Whether it certainly came from outside, not from the code that was running."""
+    return isinstance(error, KeyboardInterrupt) and is_main_thread()
+
+
+def is_main_thread() -> bool:
+    """Whether signals are handled in this thread."""
     return threading.current_thread() is threading.main_thread()

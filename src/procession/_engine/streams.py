@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from procession._engine.attendant import FULL_RING_STEP, STEP
 from procession._engine.batches import Batch
-from procession._engine.chunking import LARGEST
+from procession._engine.chunking import LARGEST, PIECES_A_WORKER
 from procession._engine.ending import completed
 from procession._engine.entries import FAILURE, Answer
+from procession._engine.fetching import Fetcher
 from procession._engine.jobs import Job
 from procession._engine.maps import group
 from procession._engine.options import Options
@@ -43,6 +44,9 @@ TINY_BYTES = 1024
 
 BYTES_AHEAD = 64 << 20
 """Bytes of pickled arguments and (estimated) results on their way or not yet consumed."""
+
+WORTH_WAKING = 5
+"""The thread of an input is woken when this part of what may be ahead is missing."""
 
 
 class StreamJob(Job):
@@ -73,6 +77,7 @@ class StreamJob(Job):
             engine, function, source, chunk_size, options, target=engine.stream_ns, stops=False
         )
         self._input = source
+        self._fetcher = Fetcher() if source.has_thread else None
         if self._is_one_by_one:
             source.keep = engine.packer.at_once
         self._ordered = options.ordered
@@ -103,6 +108,47 @@ class StreamJob(Job):
         return self.is_closed or self.all_sent
 
     # ---- sending; by one thread at a time
+
+    def start(self) -> None:
+        """Send the first items, or have that begun."""
+        if self._fetcher is None:
+            self.feed()
+        else:
+            self._fetcher.start(self)
+
+    def feed(self) -> None:
+        """Send what is here, as far as may be ahead; have the input's thread pull more."""
+        fetcher = self._fetcher
+        if fetcher is None or self._made is not None or self._input.holds:
+            super().feed()
+        if fetcher is not None and self._is_worth_waking():
+            fetcher.wake()
+
+    def fetch(self) -> None:
+        """Fetch and send as much as may be ahead. By the input's thread."""
+        moved = True
+        while moved and not self.is_exhausted:
+            before, room = self._source.taken, self._room()
+            moved = False
+            if room > 0 and self._made is None:
+                # Held back is only what would wait anyway.
+                is_enough = len(self._on_the_way) >= PIECES_A_WORKER * self.engine.workers
+                moved = self._input.fetch(self._next_size(room), hold=is_enough)
+            super().feed()
+            moved = moved or self._source.taken > before
+
+    def _is_worth_waking(self) -> bool:
+        if self.waits_for_room or self.is_closed:
+            return True
+        room = self._room()
+        if self.options.max_in_flight is not None:
+            return room > 0
+        return room > 0 and room * (WORTH_WAKING - 1) >= self._ahead()
+
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether there was no room for the next piece, in the task ring or in the arena."""
+        return self._made is not None or self.is_short
 
     def lift_limit(self) -> None:
         """Look ahead without bounds from now on: the pool is closing, all of it is to be done."""
@@ -166,6 +212,8 @@ class StreamJob(Job):
         engine.streams.discard(self)
         engine.channel.wake(self)
         engine.channel.wake(engine.attendant)  # for whom closing may hang on this
+        if self._fetcher is not None:
+            self._fetcher.wake()
 
     def abandon(self, error: BaseException) -> None:
         """Nothing can be run any more: the input ends here, with this error."""
@@ -202,6 +250,8 @@ class StreamJob(Job):
             self._ready.clear()
             self.engine.channel.wake(self)
             self.engine.channel.wake(self.engine.attendant)
+            if self._fetcher is not None:
+                self._fetcher.wake()
         return True
 
     def let_go(self) -> None:
@@ -211,6 +261,11 @@ class StreamJob(Job):
         finally:  # closing the input may fail
             if self.bar is not None:
                 self.bar.close(False)
+
+    def let_go_if_left(self) -> None:
+        """Close the input behind those who found it running. By the input's thread, at its end."""
+        if self._input.is_left:
+            self.let_go()
 
     def drop(self) -> None:
         """The same, without waiting for anybody: for a garbage collection."""
@@ -226,6 +281,8 @@ class StreamJob(Job):
         size, piece.size = piece.size, 0
         self._bytes_sent -= size
         super().done_with(piece)
+        if self._fetcher is not None and self.waits_for_room:
+            self._fetcher.wake()
 
     def _settle(self) -> None:
         if not self._on_the_way and self.all_sent:
@@ -366,7 +423,12 @@ class StreamJob(Job):
         is_late = False
         while True:
             outcome = self._take()
-            self.feed()  # what was made ready made room
+            try:
+                self.feed()  # what was made ready made room
+            except BaseException:  # an interrupt, or an item that exits: this one is not lost
+                if outcome is not None:
+                    self._ready.appendleft(outcome)
+                raise
             if outcome is not None:
                 return outcome
             outcome = self._take()
@@ -376,7 +438,7 @@ class StreamJob(Job):
                 self._end()
             if is_late:
                 return None
-            step = FULL_RING_STEP if self._made is not None or self.is_short else STEP
+            step = FULL_RING_STEP if self._fetcher is None and self.waits_for_room else STEP
             self.engine.step(self, step if left is None else min(left, step))
             if self.engine.is_finished:
                 self.abandon(self.engine.end_error())
@@ -411,6 +473,7 @@ def begin(job: StreamJob) -> None:
     """Have it sent; from here on it has to be consumed or closed.
 
     Raises:
+        RuntimeError: its input wants a thread, for which the system has no room.
         Exception: what its bar raises, or its input by an interrupt. It is closed.
     """
     engine = job.engine
@@ -418,7 +481,7 @@ def begin(job: StreamJob) -> None:
         job.show()
         engine.streams.add(job)
         engine.job_begins(job.options)
-        job.feed()
+        job.start()
     except BaseException:
         job.close()
         raise

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def stream_recorded(
     engine: Engine,
     function: Callable[..., Any],
-    items: Iterable[Any],
+    source: Input,
     chunk_size: int | None,
     options: Options,
 ) -> RecordedJob:
@@ -33,7 +33,6 @@ def stream_recorded(
     """
     if not engine.is_running():
         engine.refuse()
-    source = Pulled.of(items, whole=chunk_size is not None)
     return open_call(engine, function, source, chunk_size, options, PICKLE, enter_pickled)
 
 
@@ -49,7 +48,8 @@ def map_recorded(
     Raises:
         Exception: the first, in the order of the items, that one raised. All items were run.
     """
-    job = stream_recorded(engine, function, items, chunk_size, options.changed(ordered=True))
+    source = Pulled(items, whole=chunk_size is not None)
+    job = stream_recorded(engine, function, source, chunk_size, options.changed(ordered=True))
     values: list[Any] = []
     first_error: BaseException | None = None
     try:

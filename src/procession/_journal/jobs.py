@@ -18,7 +18,7 @@ from procession._engine.turn import Turn
 from procession._journal.file import CallLog, Row
 from procession._journal.forms import Form
 from procession._journal.recorder import Recorder
-from procession._journal.sieve import MOST_ASIDE, Place, Sieve
+from procession._journal.sieve import Place, Sieve
 from procession._observe.progress import Counts
 
 if TYPE_CHECKING:
@@ -83,7 +83,11 @@ class RecordedJob(StreamJob):
     def open(self) -> None:
         """Begin to record."""
         if self._recorder is not None:
+            self._sieve.ring = self._wake
             self._recorder.start()
+
+    def _wake(self) -> None:
+        self.engine.channel.wake(self)
 
     @property
     def has_arrivals(self) -> bool:
@@ -98,16 +102,7 @@ class RecordedJob(StreamJob):
             return True
         if recorder is not None and recorder.error is not None:
             return True
-        if self.is_due or self._has_input():
-            return True
-        return None
-
-    def _has_input(self) -> bool:
-        """Whether the input, which nobody had to wait for, has more, and it can be sent."""
-        sieve = self._sieve
-        if not sieve.has_news or self._made is not None or self.is_short or self.is_closed:
-            return False
-        return len(sieve.aside) < MOST_ASIDE and self._room() > 0
+        return True if self.is_due else None
 
     @property
     def is_due(self) -> bool:
@@ -198,9 +193,6 @@ class RecordedJob(StreamJob):
         return self._form.encode(value)
 
     # ---- consuming
-
-    def _take_ready(self) -> tuple[bool, Any] | None:
-        return None  # nothing is without having made room for others
 
     def _take(self) -> tuple[bool, Any] | None:
         recorder = self._recorder

@@ -59,6 +59,7 @@ class Sieve:
         aside: of what is recorded and not consumed.
         recorded: how many were.
         is_unbounded: the pool is closing: all of it is to be entered.
+        ring: called when something was set aside: the thread that pulls may be another one.
     """
 
     is_fixed = False
@@ -76,6 +77,7 @@ class Sieve:
         self.aside: deque[Place] = deque()
         self.recorded = 0
         self.is_unbounded = False
+        self.ring: Callable[[], object] = bool
         self._items = items
         self._log = log
         self._enter = enter
@@ -107,9 +109,28 @@ class Sieve:
         return self._items.runs_code
 
     @property
-    def has_news(self) -> bool:
-        """Whether the input is one that does not wait, and has more to give than it had."""
-        return bool(getattr(self._items, "has_news", False))
+    def has_thread(self) -> bool:
+        """Whether it is pulled by a thread of its own."""
+        return self._items.has_thread
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it was to be closed while it ran."""
+        return self._items.is_left
+
+    @property
+    def holds(self) -> bool:
+        """Whether items are here that were not entered."""
+        return self._items.holds
+
+    def fetch(self, count: int, *, hold: bool) -> bool:
+        """Pull until so many items are here; or one, if it may change when the input goes on."""
+        if self.keep is not None and self.runs_code:
+            count = 1
+            # In this order: an item goes from the first to the second.
+            if self._items.holds or self._held_from + len(self._held) > self.taken:
+                return False
+        return self._items.fetch(count, hold=hold)
 
     def ahead(self, count: int) -> Sequence[Any]:
         """The next items to be run; none at the end, or while too many are set aside."""
@@ -159,6 +180,8 @@ class Sieve:
             self.aside += (place,)
             self.recorded += 1
         self._items.taken = position + 1
+        if number is not None:
+            self.ring()
         return True
 
     @property

@@ -1,0 +1,422 @@
+"""The input of ``imap`` and ``imap_unordered``: pulled as results are consumed.
+
+Code of the user's is pulled by a thread of its own: so it may wait for anything, and holds nothing
+back.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+import procession
+from procession._engine.streams import BYTES_AHEAD, FIRST_ITEMS_A_WORKER, TINY_ITEMS_A_WORKER
+from procession.pool import Pool
+from tests.plugins.scripts import LIMIT
+from tests.pool.counted import Counted
+from tests.pool.gates import Gate, Log
+
+BOTH = pytest.mark.parametrize("method", ["imap", "imap_unordered"])
+WORKERS = 2  # of the pools that the fixtures make
+AT_FIRST = WORKERS * FIRST_ITEMS_A_WORKER
+AT_MOST = WORKERS * TINY_ITEMS_A_WORKER
+
+
+def _square(x: int) -> int:
+    return x * x
+
+
+def _identity(x: Any) -> Any:
+    return x
+
+
+def _blob(size: int) -> bytes:
+    return bytes(size)
+
+
+def _logged(x: tuple[Log, int]) -> int:
+    log, number = x
+    log.write(number)
+    return number
+
+
+def _await_rest(results: Any) -> None:
+    """Wait until so many items were pulled as may be ahead."""
+    until = time.monotonic() + LIMIT
+    while results._job._room() > 0:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+def _fetchers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "procession-input"]
+
+
+class Halting:
+    """Gives a number of items, and waits, again and again."""
+
+    def __init__(self, bursts: int, burst: int) -> None:
+        self.waits = threading.Event()
+        self.is_closed = threading.Event()
+        self._numbers = [range(burst)] * bursts
+        self._go = threading.Semaphore(0)
+
+    def items(self) -> Iterator[int]:
+        try:
+            for numbers in self._numbers:
+                yield from numbers
+                self.waits.set()
+                assert self._go.acquire(timeout=LIMIT)
+        finally:
+            self.is_closed.set()
+
+    def go_on(self, bursts: int = 1) -> None:
+        """Have it go on."""
+        self._go.release(bursts)
+
+
+# ---- looking ahead
+
+
+@BOTH
+def test_an_endless_input_is_pulled_a_little_ahead(pool: Pool, method: str) -> None:
+    endless = Counted()
+    results = getattr(pool, method)(_identity, endless)
+    _await_rest(results)
+    assert endless.pulled == AT_FIRST
+    most = 0
+    for consumed in range(1, 4 * AT_MOST):
+        next(results)
+        ahead = endless.pulled - consumed
+        assert 0 <= ahead <= min(AT_MOST, AT_FIRST + 2 * consumed)
+        most = max(most, ahead)
+    assert most > AT_MOST // 2
+
+
+@pytest.mark.parametrize("chunksize", [4, 10])
+def test_the_bound_counts_chunks(pool: Pool, chunksize: int) -> None:
+    endless = Counted()
+    results = pool.imap(_identity, endless, chunksize)
+    _await_rest(results)
+    assert endless.pulled == AT_FIRST * chunksize
+    for expected in range(50 * chunksize):
+        assert next(results) == expected
+    assert endless.pulled <= (50 + AT_MOST) * chunksize
+
+
+def test_nothing_is_pulled_while_nothing_is_consumed(pool: Pool) -> None:
+    endless = Counted()
+    results = pool.imap(_identity, endless)
+    for expected in range(100):
+        assert next(results) == expected
+    _await_rest(results)
+    pulled = endless.pulled
+    assert pool.map(_square, range(1000)) == [x * x for x in range(1000)]
+    assert endless.pulled == pulled
+
+
+def _length_behind(x: tuple[Gate, bytes]) -> int:
+    gate, data = x
+    gate.pass_through()
+    return len(data)
+
+
+def test_large_arguments_bound_the_look_ahead(gate: Gate, pool: Pool) -> None:
+    size = BYTES_AHEAD // 4
+    endless = Counted(lambda _: (gate, bytes(size)))
+    results = pool.imap(_length_behind, endless)
+    _await_rest(results)
+    # Those that are answered take no room any more; none is.
+    assert endless.pulled <= 2 * WORKERS + 1
+    gate.open(1000)
+    assert [next(results) for _ in range(12)] == [size] * 12
+
+
+def test_large_results_bound_the_look_ahead(pool: Pool) -> None:
+    size = BYTES_AHEAD // 8
+    endless = Counted(lambda _: size)
+    results = pool.imap(_blob, endless)
+    for consumed in range(1, 2 * AT_FIRST):
+        assert len(next(results)) == size
+        # Once those pulled before the size was known are consumed.
+        if consumed > AT_FIRST:
+            assert endless.pulled - consumed <= 8
+
+
+def test_an_input_may_depend_on_earlier_results(pool: Pool) -> None:
+    seen: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in itertools.count():
+            if len(seen) >= 200:
+                return
+            yield number
+
+    for value in pool.imap(_square, numbers()):
+        seen.append(value)  # noqa: PERF402
+    assert seen == [x * x for x in range(len(seen))]
+    assert 200 <= len(seen) <= 200 + AT_MOST
+
+
+def test_imap_over_imap(pool: Pool) -> None:
+    inner = pool.imap(_square, range(500))
+    outer = pool.imap(_square, inner)
+    assert list(pool.imap_unordered(_identity, pool.imap(_identity, outer), 7)) != []
+    chained = pool.imap(_square, pool.imap_unordered(_square, pool.imap(_identity, range(500))))
+    assert sorted(chained) == [x**4 for x in range(500)]
+
+
+def test_imap_of_an_endless_imap(pool: Pool) -> None:
+    endless = Counted()
+    results = pool.imap(_square, pool.imap(_square, endless))
+    assert list(itertools.islice(results, 300)) == [x**4 for x in range(300)]
+    assert endless.pulled <= 300 + 2 * AT_MOST
+
+
+# ---- waiting
+
+
+@BOTH
+def test_it_may_wait_for_results_of_its_own_call(any_pool: Any, method: str) -> None:
+    found: SimpleQueue[int | None] = SimpleQueue()
+    found.put(1)
+    visited: list[int] = []
+    left = 1
+    for number in getattr(any_pool, method)(_identity, iter(found.get, None)):
+        visited.append(number)
+        for successor in (2 * number, 2 * number + 1):
+            if successor < 200:
+                found.put(successor)
+                left += 1
+        left -= 1
+        if not left:
+            found.put(None)
+    assert sorted(visited) == list(range(1, 200))
+
+
+@BOTH
+@pytest.mark.parametrize("burst", [1, 2, 3, 7, 16])
+def test_what_it_gave_is_not_held_back_while_it_waits(
+    any_pool: Any, method: str, burst: int
+) -> None:
+    halting = Halting(3, burst)
+    results = getattr(any_pool, method)(_identity, halting.items())
+    for _ in range(3):
+        assert sorted(next(results) for _ in range(burst)) == list(range(burst))
+        halting.go_on()
+    assert list(results) == []
+
+
+@BOTH
+@pytest.mark.parametrize("burst", [5, 300])
+def test_nor_is_it_if_a_large_part_is_there_at_once(pool: Pool, method: str, burst: int) -> None:
+    halting = Halting(3, burst)
+    results = getattr(pool, method)(_square, halting.items())
+    for _ in range(3):
+        assert sorted(next(results) for _ in range(burst)) == [x * x for x in range(burst)]
+        halting.go_on()
+    assert list(results) == []
+
+
+def test_chunks_that_are_full_are_not_held_back(any_pool: Any) -> None:
+    halting = Halting(2, 10)
+    results = any_pool.imap(_identity, halting.items(), 4)
+    assert [next(results) for _ in range(8)] == list(range(8))
+    halting.go_on()
+    assert [next(results) for _ in range(8)] == [8, 9, *range(6)]
+    halting.go_on()
+    assert list(results) == [6, 7, 8, 9]
+
+
+@BOTH
+def test_waiting_for_a_result_has_its_limit_while_it_waits(
+    mp: Any, any_pool: Any, method: str
+) -> None:
+    halting = Halting(1, 1)
+    results = getattr(any_pool, method)(_identity, halting.items())
+    assert next(results) == 0
+    for _ in range(3):
+        with pytest.raises(mp.TimeoutError):
+            results.next(0.01)
+    halting.go_on()
+    assert list(results) == []
+
+
+def test_other_calls_go_on_while_it_waits(pool: Pool) -> None:
+    halting = Halting(1, 3)
+    results = pool.imap(_square, halting.items())
+    assert halting.waits.wait(LIMIT)
+    assert pool.map(_square, range(1000)) == [x * x for x in range(1000)]
+    assert pool.apply(_square, (7,)) == 49
+    assert list(pool.imap(_square, (x for x in range(100)))) == [x * x for x in range(100)]
+    halting.go_on()
+    assert list(results) == [0, 1, 4]
+
+
+def test_what_is_recorded_is_not_held_back_either(pool: Pool, tmp_path: Path) -> None:
+    view = pool.options(journal=tmp_path / "journal")
+    assert list(view.imap(_square, range(3))) == [0, 1, 4]
+    halting = Halting(2, 5)
+    results = view.imap(_square, halting.items())
+    for _ in range(2):
+        assert [next(results) for _ in range(5)] == [0, 1, 4, 9, 16]
+        halting.go_on()
+    assert list(results) == []
+
+
+def test_it_runs_in_one_thread_which_is_nobody_else_s(any_pool: Any) -> None:
+    threads: set[threading.Thread] = set()
+
+    def items() -> Iterator[int]:
+        for number in range(3000):
+            threads.add(threading.current_thread())
+            yield number
+
+    assert list(any_pool.imap(_identity, items())) == list(range(3000))
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
+
+
+@pytest.mark.parametrize("items", [[1, 2], (1, 2), range(1, 3), {1, 2}, {1: 0, 2: 0}, b"\1\2"])
+def test_what_can_not_wait_needs_no_thread(pool: Pool, items: Iterable[int]) -> None:
+    results = pool.imap(_square, items)
+    assert _fetchers() == []
+    assert list(results) == [1, 4]
+
+
+# ---- the end, while it waits
+
+
+@BOTH
+def test_closed_while_it_waits_it_is_closed_behind_that(pool: Pool, method: str) -> None:
+    halting = Halting(1, 3)
+    results = getattr(pool, method)(_square, halting.items())
+    assert halting.waits.wait(LIMIT)
+    results.close()
+    assert list(results) == []
+    assert not halting.is_closed.is_set()
+    assert pool.map(_square, range(100)) == [x * x for x in range(100)]
+    halting.go_on()
+    assert halting.is_closed.wait(LIMIT)
+
+
+def test_closed_while_it_rests_it_is_closed_at_once(pool: Pool) -> None:
+    is_closed: list[int] = []
+
+    def items() -> Iterator[int]:
+        try:
+            yield from itertools.count()
+        finally:
+            is_closed.append(1)
+
+    results = pool.imap(_square, items())
+    _await_rest(results)
+    while results._job._turn._holder:  # it has just come to rest
+        time.sleep(0.001)
+    results.close()
+    assert is_closed == [1]
+
+
+def test_dropped_while_it_waits(pool: Pool) -> None:
+    halting = Halting(1, 3)
+    results = pool.imap(_square, halting.items())
+    assert next(results) == 0
+    assert halting.waits.wait(LIMIT)
+    del results
+    assert pool.map(_square, range(100)) == [x * x for x in range(100)]
+    halting.go_on()
+    assert halting.is_closed.wait(LIMIT)
+
+
+@pytest.mark.parametrize("is_dropped", [False, True])
+def test_a_pool_ends_while_an_input_waits(is_dropped: bool) -> None:
+    halting = Halting(1, 3)
+    with Pool(WORKERS) as pool:
+        results = pool.imap(_square, halting.items())
+        assert [next(results) for _ in range(3)] == [0, 1, 4]
+        assert halting.waits.wait(LIMIT)
+        if is_dropped:
+            del results
+    pool.join()
+    if not is_dropped:
+        with pytest.raises(procession.PoolTerminated):
+            next(results)
+    halting.go_on()
+    assert halting.is_closed.wait(LIMIT)
+
+
+def test_a_pool_that_closes_waits_for_it(log: Log, any_pool: Any) -> None:
+    halting = Halting(2, 3)
+    any_pool.imap(_logged, ((log, number) for number in halting.items()))
+    any_pool.close()
+    assert halting.waits.wait(LIMIT)
+    halting.go_on(2)
+    any_pool.join()
+    assert sorted(log.lines()) == sorted(["0", "1", "2"] * 2)
+
+
+# ---- items that exit
+
+
+class Exits:
+    """Can not be pickled, and says so in the worst way."""
+
+    def __reduce__(self) -> Any:
+        raise SystemExit(3)
+
+
+class RaisesExit:
+    """An input that exits."""
+
+    def __iter__(self) -> Iterator[int]:
+        yield 1
+        yield 2
+        raise SystemExit(4)
+
+
+def _with_exits(results: Iterator[Any]) -> list[Any]:
+    """All values to the end; the codes of exits."""
+    found: list[Any] = []
+    while True:
+        try:
+            found.append(next(results))
+        except StopIteration:
+            return found
+        except SystemExit as error:
+            found.append(error)
+
+
+@BOTH
+@pytest.mark.parametrize("place", [0, 5, 99])
+def test_an_item_that_exits_when_it_is_pickled_fails_alone(
+    pool: Pool, method: str, place: int
+) -> None:
+    items = [Exits() if at == place else at for at in range(100)]
+    found = _with_exits(getattr(pool, method)(_identity, (one for one in items)))
+    assert [one for one in found if isinstance(one, int)] != []
+    assert sorted(one for one in found if isinstance(one, int)) == [
+        at for at in range(100) if at != place
+    ]
+    exits = [one for one in found if isinstance(one, SystemExit)]
+    assert [one.code for one in exits] == [3]
+
+
+def test_one_that_the_consumer_pickles_is_not_asked_for_ever(pool: Pool) -> None:
+    # First it may be a signal handler that exits; then it is the item.
+    items = [Exits() if at == 300 else at for at in range(400)]
+    found = _with_exits(pool.imap(_identity, items))
+    assert [one for one in found if isinstance(one, int)] == [at for at in range(400) if at != 300]
+    assert len([one for one in found if isinstance(one, SystemExit)]) == 2
+
+
+def test_an_input_that_exits_ends_the_iteration(pool: Pool) -> None:
+    found = _with_exits(pool.imap(_identity, RaisesExit()))
+    assert found[:2] == [1, 2]
+    assert [one.code for one in found[2:]] == [4]
