@@ -32,3 +32,8 @@
 
 What an engine can not do is a missing ``Ability``: who asks for it is told at once.
 """
+
+from __future__ import annotations
+
+# First of all; see ``_worker``.
+import concurrent.futures.process  # noqa: F401

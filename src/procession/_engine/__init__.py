@@ -73,3 +73,8 @@ Two rules keep it from hanging. The engine's lock is never held while code of th
 (pickling, unpickling, callbacks, input iterators). And everything that an interrupt may cut short
 (Ctrl-C can come between any two instructions of the main thread) can be done again.
 """
+
+from __future__ import annotations
+
+# First of all; see ``_worker``.
+import concurrent.futures.process  # noqa: F401
