@@ -6,9 +6,9 @@ arguments of a call.
 *One call* is a record that the attendant tells the loop about, as it does with watched futures. So
 it needs no thread of its own.
 
-*An iteration* has one, its pump. Who waits for the next result of an imap call also pulls its input
-and unpickles results. That is code of the user's which may take its time, or wait for anything: so
-it can be run neither by the loop nor by the attendant, on whom all other calls of the pool depend.
+*An iteration* has one, its pump. Who waits for the next result of an imap call also unpickles it.
+That is code of the user's which may take its time, or wait for anything: so it can be run neither
+by the loop nor by the attendant, on whom all other calls of the pool depend.
 What is decoded already, the loop takes by itself; so tiny results, which travel together, cost one
 hand-over for all of them. The pump takes one step at a time, and only when it is asked to: no
 results pile up in front of a slow consumer.
