@@ -87,7 +87,7 @@ class Notifying(World):
             self.add(name, steps, mortal=True)
         self.add("notifier", self.notify("notifier"))
         if orphan:
-            self.do(("death", waiters[0], ""))
+            self.die(waiters[0])
             self.words |= {f"state_{waiters[0]}": "notified", "given": 1}
 
     # ---- the lock ----
@@ -221,7 +221,8 @@ class Notifying(World):
 
     def take(self, me: str) -> Asking:
         """Take one over; exactly one waiter gets it."""
-        for name in sorted(self.dead):
+        dead = tuple(sorted(self.dead))
+        for name in dead:
             yield STEP
             if self.at_the_condition(name) == "notified" and self.exchange(
                 me, f"state_{name}", "notified", "idle", release=False

@@ -240,7 +240,7 @@ class Items(World):
         beyond = [ran for ran in self.items_in("ran") if ran > item != ANY]
         assert not beyond, f"killed in item {beyond[-1]}"
         assert not self.words["next_task"], "killed in another task"
-        self.do(("death", WORKER, ""))
+        self.die(WORKER)
 
     def command(self) -> Steps:
         """Take back, doom and kill; bury what died."""
