@@ -10,6 +10,7 @@ import pytest
 
 from procession import _core
 from procession._codec import repeats
+from procession._codec.objects import reducers
 from tests.codec.roads import ROADS, Copies, Road
 
 
@@ -18,6 +19,15 @@ def _nothing_repeats() -> Iterator[None]:
     repeats.forget()
     yield
     repeats.forget()
+
+
+@pytest.fixture
+def nothing_registered() -> Iterator[None]:
+    """As in a process that has not loaded what registers: the library's managers, for arrays."""
+    table, agrees = reducers.table, reducers._agrees
+    reducers.use({}, agrees)
+    yield
+    reducers.use(table, agrees)
 
 
 @pytest.fixture(params=list(ROADS))

@@ -480,7 +480,7 @@ for _ in range(2):
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_a_small_object_goes_as_it_always_does() -> None:
+def test_a_small_object_goes_as_it_always_does(nothing_registered: None) -> None:
     for value in (np.arange(100)[::2], array.array("d", [1.0]), np.array(["2000"], "M8[D]")):
         payload = dumps_task(value, once=True)
         assert type(payload) is bytes
