@@ -9,8 +9,7 @@ well, and where nothing moves any more, whether that may be the end.
 Nothing but words and local values may change in a model: who stands at one place, with the same
 local values, and finds the same words, does the same. So a step that was made before is not made
 again; and of a process there are several generators, none of which can be copied, and whichever
-stands where the next step begins makes it. (What is left of an iterator is no local value: to be
-made of something that is one, or never changes.)
+stands where the next step begins makes it.
 
 Stores are buffered, as processors do: they become visible later, and in another order unless they
 are released. A fence, and an exchange, make all earlier ones visible. Loads stay in order.
@@ -18,6 +17,7 @@ are released. A fence, and an exchange, make all earlier ones visible. Loads sta
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable, Generator
 from types import GeneratorType
@@ -190,13 +190,20 @@ def _place(steps: Steps) -> object:
     while isinstance(inner, GeneratorType) and inner.gi_frame is not None:
         frame = inner.gi_frame
         values = [item for item in frame.f_locals.items() if not isinstance(item[1], World)]
-        places.append((frame.f_code.co_firstlineno, frame.f_lasti, *sorted(values, key=_name)))
+        # Loops have their iterators elsewhere: what is left of them is as good as a local value.
+        loops = [one.__reduce__() for one in gc.get_referents(inner) if _is_iterator(one)]
+        line, at = frame.f_code.co_firstlineno, frame.f_lasti
+        places.append((line, at, *sorted(values, key=_name), *loops))
         inner = inner.gi_yieldfrom
     return tuple(places)
 
 
 def _name(item: tuple[str, object]) -> str:
     return item[0]
+
+
+def _is_iterator(value: object) -> bool:
+    return hasattr(value, "__next__") and not isinstance(value, GeneratorType)
 
 
 class _Process:

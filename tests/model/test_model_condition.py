@@ -221,8 +221,7 @@ class Notifying(World):
 
     def take(self, me: str) -> Asking:
         """Take one over; exactly one waiter gets it."""
-        dead = tuple(sorted(self.dead))
-        for name in dead:
+        for name in tuple(sorted(self.dead)):
             yield STEP
             if self.at_the_condition(name) == "notified" and self.exchange(
                 me, f"state_{name}", "notified", "idle", release=False

@@ -106,3 +106,33 @@ def test_a_death_happens_and_a_wait_without_end_is_found() -> None:
     explore(Baton)
     with pytest.raises(Violation, match="waits for ever: waiter"):
         explore(Baton, deaths=1)
+
+
+class Rounds(World):
+    """One makes as many rounds as are wanted when it begins; the other comes to want more."""
+
+    def __init__(self, *, never: int) -> None:
+        super().__init__(wanted=1, made=0)
+        self.never = never
+        self.add("runner", self.run())
+        self.add("other", self.want_more())
+
+    def run(self) -> Steps:
+        yield STEP
+        for _ in (0,) * self.number("runner", "wanted"):
+            yield lambda: self.words["wanted"] == 2
+            self.note("made", self.number("runner", "made") + 1)
+
+    def want_more(self) -> Steps:
+        yield STEP
+        self.note("wanted", 2)
+
+    def finish(self) -> None:
+        super().finish()
+        assert self.words["made"] != self.never, "so many were made"
+
+
+@pytest.mark.parametrize("made", [1, 2])
+def test_what_is_left_of_a_loop_is_part_of_the_state(made: int) -> None:
+    with pytest.raises(Violation, match="so many were made"):
+        explore(lambda: Rounds(never=made))
