@@ -242,3 +242,44 @@ def test_what_is_registered_again_is_used_from_then_on(registered: Pool) -> None
     pickler.register(Sheet, lambda sheet: (Sheet, (sheet.text, "otherwise")))
     assert registered.apply(lambda sheet: sheet.made, (sheet,)) == "otherwise"
     assert registered.apply(lambda: sheet.made) == "otherwise"
+
+
+MANAGED = """
+import array
+import multiprocessing.managers
+from multiprocessing.reduction import ForkingPickler
+import procession as mp
+from procession._codec.objects import reducers
+
+def is_fast(*_):
+    return len(reducers.table) == reducers.harmless
+
+def same(value):
+    return value
+
+def views():
+    known = {"a": 1}
+    return [known.keys(), known.values(), known.items()]
+
+def reduce_array(given):
+    return list, ([*given],)
+
+if __name__ == "__main__":
+    numbers = array.array("d", [1.5, 2.5])
+    for method in ("fork", "spawn", "forkserver"):
+        with mp.get_context(method).Pool(1) as pool:
+            assert pool.apply(is_fast, (1, 2)) and is_fast(), method
+            print(pool.map(same, views()), pool.apply(views), pool.apply(same, (numbers,)))
+    ForkingPickler.register(array.array, reduce_array)
+    with mp.Pool(1) as pool:
+        print(pool.apply(same, (numbers,)), pool.apply(same, (1,)))
+"""
+
+
+def test_the_library_s_managers_do_not_slow_down_what_is_pickled(run_script: RunScript) -> None:
+    done = run_script(MANAGED)
+    assert done.stderr == ""
+    *same, last = done.stdout.splitlines()
+    views = "[['a'], [1], [('a', 1)]]"
+    assert same == [f"{views} {views} array('d', [1.5, 2.5])"] * 3
+    assert last == "[1.5, 2.5] 1"

@@ -16,7 +16,7 @@ import pickle
 import sys
 import types
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from procession import _core
@@ -48,7 +48,7 @@ class Reducers:
     __slots__ = ("_agrees", "_by_value", "_counted", "borrow", "harmless", "table")
 
     def __init__(self) -> None:
-        self.table: Mapping[type, Callable[[Any], Any]] = {}
+        self.table: MutableMapping[type, Callable[[Any], Any]] = {}
         self.harmless = 0  # so many of the table's types plain pickle may try first
         self.borrow: Callable[[], object] = lambda: None  # loads the table
         self._agrees: Callable[[type], bool] = _AS_PLAIN.__contains__
@@ -56,11 +56,12 @@ class Reducers:
         self._by_value: tuple[Any, Any] = (None, None)  # made for these tables: a kind of pickler
 
     def use(
-        self, table: Mapping[type, Callable[[Any], Any]], agrees: Callable[[type], bool]
+        self, table: MutableMapping[type, Callable[[Any], Any]], agrees: Callable[[type], bool]
     ) -> None:
         """Use this table from now on.
 
-        ``agrees`` says of one of its types whether plain pickle makes no other bytes of it.
+        ``agrees`` says of one of its types whether plain pickle makes no other bytes of it; it may
+        take one out for which there is no need.
         """
         self.table, self._agrees = table, agrees
         self._counted, self._by_value = -1, (None, None)
@@ -71,7 +72,7 @@ class Reducers:
         size = len(self.table)
         if size != self._counted:
             self.harmless = sum(kind in _AS_PLAIN or self._agrees(kind) for kind in [*self.table])
-            self._counted = size
+            size = self._counted = len(self.table)  # some may be needed no more
         return size == self.harmless
 
     def merged(self) -> dict[Any, Any]:

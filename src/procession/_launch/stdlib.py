@@ -12,6 +12,7 @@ of such a name, never before; and once it is loaded, by us or by the program, it
 
 from __future__ import annotations
 
+import array
 import copyreg
 import itertools
 import logging
@@ -83,6 +84,9 @@ def borrowed(door: str, submodule: str, name: str) -> Any:
     raise AttributeError(f"module {door!r} has no attribute {name!r}")
 
 
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
+
+
 def _use_reducers() -> None:
     """Have arguments and results pickled as is registered with the package's pickler."""
     for reduction in loaded("reduction"):
@@ -95,9 +99,18 @@ def _is_as_plain(kind: type) -> bool:
         # What plain pickle makes of it is of no use to anybody: have it make what is.
         copyreg.pickle(kind, reducers.table[kind])
         return True
-    # It refuses sockets, and keys unless a child is being started.
-    return (kind.__module__, kind.__name__) == ("socket", "socket") or (
-        kind.__name__ == "AuthenticationString"
+    if kind is array.array:
+        # As pickle has a way of its own, the library's managers need not have registered theirs.
+        # Taken out, it is noticed if a program registers one.
+        reduce: Any = reducers.table[kind]
+        if reduce.__name__ == "reduce_array" and reduce.__module__.endswith(".managers"):
+            reducers.table.pop(kind, None)
+        return False
+    # It refuses sockets, views of dicts, and keys unless a child is being started.
+    return (
+        kind in _VIEWS
+        or (kind.__module__, kind.__name__) == ("socket", "socket")
+        or kind.__name__ == "AuthenticationString"
     )
 
 
