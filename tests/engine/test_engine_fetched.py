@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from procession._codec.items import Pickled
 from procession._engine import sources
+from procession._engine.lookahead import FIRST_ITEMS_A_WORKER
 from procession._engine.options import PLAIN, Options
 from procession._engine.sources import PATIENCE, Fetched, Pulled, streamed
-from procession._engine.streams import FIRST_ITEMS_A_WORKER, StreamJob
+from procession._engine.streams import StreamJob
 from tests.engine.engines import FakeEngine
 
 COUNT = 30
@@ -40,6 +41,21 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def _fetched(items: Iterator[Any], *, whole: bool = False) -> Fetched:
     return Fetched(items, None, whole=whole)
+
+
+def _calling(call: Callable[[int], object], count: int = 1000) -> Iterator[int]:
+    """Items that are told before the next one is pulled how many were."""
+    for number in range(count):
+        call(number)
+        yield number
+
+
+def _freely() -> bool:
+    return True
+
+
+def _at_once() -> bool:
+    return False
 
 
 # ---- the source
@@ -74,7 +90,7 @@ def test_all_that_it_gave_is_taken_once_and_in_order(
     for step, number, flag in steps:
         if step == "f":
             here = source._pulled - source.taken
-            source.fetch(number, hold=flag)
+            source.fetch(number, _freely if flag else _at_once)
             assert source._pulled - source.taken <= max(here, number)
         elif step == "t":
             take(number, number)
@@ -82,19 +98,19 @@ def test_all_that_it_gave_is_taken_once_and_in_order(
             take(number, number // 2)  # what was looked at and not taken is still ahead
         assert source.holds == (source._pulled > source.taken)
     while not source.is_exhausted:
-        source.fetch(5, hold=True)
+        source.fetch(5, _freely)
         take(5, 5)
     assert taken == list(range(count))
     assert source.error is (error if fails else None)
     assert source.ahead(5) == []
-    assert not source.fetch(5, hold=True)
+    assert not source.fetch(5, _freely)
 
 
 def test_it_is_pulled_by_its_thread_alone() -> None:
     source = _fetched(iter(range(5)))
     assert source.ahead(3) == []
     assert not source.is_exhausted
-    assert source.fetch(3, hold=True)
+    assert source.fetch(3, _freely)
     assert source.ahead(5) == [0, 1, 2]
 
 
@@ -102,7 +118,7 @@ def test_it_is_pulled_by_its_thread_alone() -> None:
 @pytest.mark.parametrize(("hold", "here"), [(True, 4), (False, 1)])
 def test_without_need_nothing_is_held_back(hold: bool, here: int) -> None:
     source = _fetched(iter(range(9)))
-    source.fetch(4, hold=hold)
+    source.fetch(4, lambda: hold)
     assert source.ahead(9) == list(range(here))
 
 
@@ -113,7 +129,7 @@ def test_nor_is_it_for_long(clock: Clock) -> None:
             yield number
 
     source = _fetched(items())
-    source.fetch(9, hold=True)
+    source.fetch(9, _freely)
     assert source.ahead(9) == [0, 1, 2]
 
 
@@ -121,12 +137,12 @@ def test_nor_is_it_for_long(clock: Clock) -> None:
 def test_one_that_can_not_be_kept_is_taken_before_the_next_is_pulled() -> None:
     source = _fetched(iter([1, 2, [3], 4]))
     source.keep = lambda item: None if isinstance(item, list) else item
-    source.fetch(9, hold=True)
+    source.fetch(9, _freely)
     assert source.ahead(9) == [1, 2, [3]]
     source.taken = 2
-    assert not source.fetch(9, hold=True)
+    assert not source.fetch(9, _freely)
     source.taken = 3
-    assert source.fetch(9, hold=True)
+    assert source.fetch(9, _freely)
     assert source.ahead(9) == [4]
 
 
@@ -140,7 +156,7 @@ def test_what_is_raised_when_one_is_kept_is_its_own(error: BaseException) -> Non
 
     source = _fetched(iter(range(3)))
     source.keep = keep
-    source.fetch(9, hold=True)
+    source.fetch(9, _freely)
     first, second, third = source.ahead(9)
     assert (first, third) == (0, 2)
     assert type(second) is Pickled
@@ -155,13 +171,13 @@ def test_chunks_are_whole() -> None:
         yield 6
 
     source = _fetched(items(), whole=True)
-    source.fetch(3, hold=False)
+    source.fetch(3, _at_once)
     assert source.ahead(3) == [0, 1, 2]
     source.taken = 3
-    source.fetch(3, hold=False)
+    source.fetch(3, _at_once)
     assert source.ahead(3) == [3, 4, 5]
     source.taken = 6
-    source.fetch(3, hold=False)
+    source.fetch(3, _at_once)
     assert source.ahead(3) == [6]  # the rest
 
 
@@ -171,10 +187,10 @@ def test_what_was_pulled_of_a_chunk_in_which_it_fails_goes_with_it() -> None:
         raise OSError("torn")
 
     source = _fetched(items(), whole=True)
-    source.fetch(3, hold=True)
+    source.fetch(3, _freely)
     source.ahead(3)
     source.taken = 3
-    source.fetch(3, hold=True)
+    source.fetch(3, _freely)
     assert source.ahead(3) == []
     assert source.is_exhausted
     assert isinstance(source.error, OSError)
@@ -182,12 +198,12 @@ def test_what_was_pulled_of_a_chunk_in_which_it_fails_goes_with_it() -> None:
 
 def test_ended_it_gives_no_more() -> None:
     source = _fetched(itertools.count())
-    source.fetch(5, hold=True)
+    source.fetch(5, _freely)
     source.end()
     assert source.is_exhausted
     assert not source.holds
-    assert source.ahead(5) == []
-    assert not source.fetch(5, hold=True)
+    assert not source.ahead(5)
+    assert not source.fetch(5, _freely)
 
 
 def test_what_it_raises_when_it_was_ended_is_of_no_interest() -> None:
@@ -197,29 +213,31 @@ def test_what_it_raises_when_it_was_ended_is_of_no_interest() -> None:
         raise OSError("torn")
 
     source = _fetched(items())
-    source.fetch(5, hold=True)
+    source.fetch(5, _freely)
     assert source.error is None
     assert source.is_exhausted
 
 
-def test_closed_while_it_runs_it_is_left_to_its_thread() -> None:
-    ends: list[str] = []
-
+def test_what_it_gives_when_it_was_ended_is_not_kept() -> None:
     def items() -> Iterator[int]:
-        try:
-            source.end()
-            source.close()
-            assert source.is_left
-            yield 1
-        finally:
-            ends.append("closed")
+        yield 0
+        source.end()
+        yield 1
 
     source = _fetched(items())
-    source.fetch(5, hold=True)
-    assert ends == []
-    source.close()
-    assert not source.is_left
-    assert ends == ["closed"]
+    source.keep = lambda item: pytest.fail("nobody wants it") if item else item
+    source.fetch(5, _freely)
+    assert source.ahead(5) == ()
+    assert source.is_exhausted
+    assert not source._held
+
+
+def test_it_is_known_whether_it_is_waited_for() -> None:
+    seen: list[bool] = []
+    source = _fetched(_calling(lambda _: seen.append(source.is_pulling), 3))
+    source.fetch(5, _freely)
+    assert seen == [True] * 3
+    assert not source.is_pulling
 
 
 def test_what_closing_it_raises_is_raised() -> None:
@@ -230,7 +248,7 @@ def test_what_closing_it_raises_is_raised() -> None:
             raise ValueError("at the end")
 
     source = _fetched(items())
-    source.fetch(1, hold=False)
+    source.fetch(1, _at_once)
     source.end()
     with pytest.raises(ValueError, match="at the end"):
         source.close()
@@ -269,13 +287,6 @@ def _job(
     job = StreamJob(engine, abs, source, chunk_size, options)
     engine.streams.add(job)
     return job
-
-
-def _calling(call: Callable[[int], object], count: int = 1000) -> Iterator[int]:
-    """Items that are told before the next one is pulled how many were."""
-    for number in range(count):
-        call(number)
-        yield number
 
 
 def test_so_much_is_fetched_as_may_be_ahead() -> None:
@@ -343,3 +354,82 @@ def test_a_ring_that_is_full_is_waited_for(chunk_size: int | None) -> None:
         found.append(outcome[1])
         job.fetch()
     assert found == list(range(20))
+
+
+def test_the_end_is_noticed_although_there_is_no_room_for_more() -> None:
+    engine = FakeEngine(workers=8)
+
+    def items() -> Iterator[int]:
+        yield from range(15)
+        engine.workers = 1
+
+    job = _job(engine, items())
+    job.fetch()
+    assert job._room() <= 0
+    assert job.is_exhausted
+    assert job not in engine.streams
+
+
+def test_the_rest_of_a_call_that_was_abandoned_is_not_made() -> None:
+    engine = FakeEngine(workers=2)
+    job: StreamJob
+
+    def abandon(number: int) -> None:
+        if number == 2:
+            job.abandon(OSError("torn"))
+
+    job = _job(engine, _calling(abandon, 5))
+    job.fetch()
+    assert len(engine.ring) == job._source.taken == 2
+    assert job._made is None
+    assert [job.next(), job.next()] == [(True, 0), (True, 1)]
+    with pytest.raises(OSError, match="torn"):
+        job.next()
+    with pytest.raises(StopIteration):
+        job.next()
+
+
+def test_an_item_is_not_held_back_while_nothing_is_under_way() -> None:
+    """The consumer may take all that was while the input is asked."""
+    engine = FakeEngine(workers=2)
+    job: StreamJob
+    sent: list[int] = []
+
+    def look(number: int) -> None:
+        if number == 10:
+            for _ in range(10):
+                job.next()
+        if number > 10:
+            sent.append(len(job._on_the_way))
+
+    job = _job(engine, _calling(look, 13))
+    job.fetch()
+    assert sent == [1, 2]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8, 32])
+@pytest.mark.parametrize("chunk_size", [None, 3])
+def test_the_thread_is_woken_before_the_workers_have_nothing_to_do(
+    workers: int, chunk_size: int | None
+) -> None:
+    engine = FakeEngine(workers=workers)
+    job = _job(engine, itertools.count(), chunk_size, Options(max_bytes=1))
+    least = 2 * workers * (chunk_size or 1)
+    job.fetch()
+    assert job._ahead() == least
+    job.next()
+    assert job._is_worth_waking()
+    job.fetch()
+    assert job._ahead() >= least
+
+
+def test_it_is_not_woken_for_each_item() -> None:
+    engine = FakeEngine(workers=2)
+    job = _job(engine, itertools.count())
+    woken = 0
+    for _ in range(1000):
+        if job._is_worth_waking():
+            woken += 1
+            job.fetch()
+        job.next()
+    assert woken < 200

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from procession._engine.lookahead import FIRST_ITEMS_A_WORKER, ITEMS_A_WORKER
 from procession._engine.options import PLAIN, Options
 from procession._engine.policy import PoolState
 from procession._engine.settling import LOADING
-from procession._engine.streams import FIRST_ITEMS_A_WORKER, ITEMS_A_WORKER, StreamJob
+from procession._engine.streams import StreamJob
 from procession.errors.pool import PoolTerminated, WorkerDied
 from tests.engine.engines import FakeEngine
 from tests.engine.schedules import Schedule, choices, value_of

@@ -6,7 +6,9 @@ back.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 
 import procession
-from procession._engine.streams import BYTES_AHEAD, FIRST_ITEMS_A_WORKER, TINY_ITEMS_A_WORKER
+from procession._engine.lookahead import BYTES_AHEAD, FIRST_ITEMS_A_WORKER, TINY_ITEMS_A_WORKER
 from procession.pool import Pool
 from tests.plugins.scripts import LIMIT
 from tests.pool.counted import Counted
@@ -53,10 +55,6 @@ def _await_rest(results: Any) -> None:
     while results._job._room() > 0:
         assert time.monotonic() < until
         time.sleep(0.001)
-
-
-def _fetchers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "procession-input"]
 
 
 class Halting:
@@ -287,7 +285,7 @@ def test_it_runs_in_one_thread_which_is_nobody_else_s(any_pool: Any) -> None:
 @pytest.mark.parametrize("items", [[1, 2], (1, 2), range(1, 3), {1, 2}, {1: 0, 2: 0}, b"\1\2"])
 def test_what_can_not_wait_needs_no_thread(pool: Pool, items: Iterable[int]) -> None:
     results = pool.imap(_square, items)
-    assert _fetchers() == []
+    assert results._job._fetcher is None
     assert list(results) == [1, 4]
 
 
@@ -308,20 +306,54 @@ def test_closed_while_it_waits_it_is_closed_behind_that(pool: Pool, method: str)
 
 
 def test_closed_while_it_rests_it_is_closed_at_once(pool: Pool) -> None:
-    is_closed: list[int] = []
+    is_closed: list[str] = []
 
     def items() -> Iterator[int]:
         try:
             yield from itertools.count()
         finally:
-            is_closed.append(1)
+            is_closed.append(threading.current_thread().name)
 
     results = pool.imap(_square, items())
     _await_rest(results)
-    while results._job._turn._holder:  # it has just come to rest
-        time.sleep(0.001)
     results.close()
-    assert is_closed == [1]
+    assert is_closed == ["procession-input"]
+
+
+def test_what_closing_it_raises(pool: Pool) -> None:
+    def items() -> Iterator[int]:
+        try:
+            yield from itertools.count()
+        finally:
+            raise OSError("torn")
+
+    results = pool.imap(_square, items())
+    _await_rest(results)
+    with pytest.raises(OSError, match="torn"):
+        results.close()
+    assert list(results) == []
+
+
+def test_what_belongs_to_its_thread_may_be_used_to_its_end(pool: Pool) -> None:
+    ends: SimpleQueue[str] = SimpleQueue()
+
+    def rows() -> Iterator[int]:
+        with contextlib.closing(sqlite3.connect(":memory:")) as table:
+            try:
+                query = (
+                    "with recursive numbers(n) as (values (1) union all select n + 1 from numbers) "
+                    "select n from numbers"
+                )
+                for (number,) in table.execute(query):
+                    yield number
+            finally:
+                table.execute("select 1")
+                ends.put("in order")
+
+    for result in pool.imap(_square, rows()):
+        if result > 100:
+            break
+    assert ends.get(timeout=LIMIT) == "in order"
 
 
 def test_dropped_while_it_waits(pool: Pool) -> None:
@@ -360,6 +392,61 @@ def test_a_pool_that_closes_waits_for_it(log: Log, any_pool: Any) -> None:
     halting.go_on(2)
     any_pool.join()
     assert sorted(log.lines()) == sorted(["0", "1", "2"] * 2)
+
+
+@pytest.mark.parametrize("is_consumed", [False, True])
+def test_a_pool_that_ends_gives_one_error_whatever_its_input_gives_then(is_consumed: bool) -> None:
+    halting = Halting(3, 3)
+    with Pool(WORKERS) as pool:
+        results = pool.imap(_square, halting.items())
+        assert [next(results) for _ in range(3)] == [0, 1, 4]
+    pool.join()
+    if is_consumed:
+        with pytest.raises(procession.PoolTerminated):
+            next(results)
+    halting.go_on(3)
+    assert halting.is_closed.wait(LIMIT)
+    if not is_consumed:
+        with pytest.raises(procession.PoolTerminated):
+            next(results)
+    assert list(results) == []
+
+
+def test_a_pool_that_ends_while_an_item_is_pickled() -> None:
+    asked, go = threading.Event(), threading.Event()
+
+    class Slow:
+        def __reduce__(self) -> Any:
+            asked.set()
+            assert go.wait(LIMIT)
+            return int, ()
+
+    with Pool(WORKERS) as pool:
+        results = pool.imap(_identity, (Slow() for _ in range(9)), 3)
+        assert asked.wait(LIMIT)
+    pool.join()
+    go.set()
+    fetcher = results._job._fetcher
+    assert fetcher is not None
+    thread = fetcher._thread
+    assert thread is not None
+    thread.join(LIMIT)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_it_ends_while_there_is_no_room_for_more(workers: int) -> None:
+    halting = Halting(1, 30)
+    with Pool(4) as pool:
+        results = pool.imap(_square, halting.items())
+        found = [next(results) for _ in range(10)]
+        assert halting.waits.wait(LIMIT)
+        pool.resize(workers)
+        halting.go_on()
+        found += results
+        assert found == [x * x for x in range(30)]
+        pool.close()
+        pool.join()
 
 
 # ---- items that exit
@@ -414,6 +501,15 @@ def test_one_that_the_consumer_pickles_is_not_asked_for_ever(pool: Pool) -> None
     found = _with_exits(pool.imap(_identity, items))
     assert [one for one in found if isinstance(one, int)] == [at for at in range(400) if at != 300]
     assert len([one for one in found if isinstance(one, SystemExit)]) == 2
+
+
+@pytest.mark.parametrize("is_code", [False, True])
+def test_one_that_is_recorded(pool: Pool, tmp_path: Path, is_code: bool) -> None:
+    items: Any = [Exits() if at == 60 else at for at in range(80)]
+    view = pool.options(journal=tmp_path / "journal")
+    found = _with_exits(view.imap(_identity, (one for one in items) if is_code else items))
+    assert [one for one in found if isinstance(one, int)] == [at for at in range(80) if at != 60]
+    assert 1 <= len([one for one in found if isinstance(one, SystemExit)]) <= (1 if is_code else 3)
 
 
 def test_an_input_that_exits_ends_the_iteration(pool: Pool) -> None:

@@ -43,6 +43,7 @@ A call over many items:
 ``streams``     an imap call: pulled from its input as results are consumed
 ``sources``     where the items come from
 ``fetching``    the thread of an imap's input
+``lookahead``   how far it may be ahead of what is consumed (pure)
 ``pieces``      a range of the items of one payload: one record
 ``chunking``    how large the next piece shall be (pure)
 ``balancing``   what to take back from workers, for others to do (pure)

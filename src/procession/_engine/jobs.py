@@ -75,6 +75,7 @@ class Job:
         self.is_closed = False  # nobody wants the outcomes any more
         self._made: Piece | None = None  # cut and pickled, not sent yet
         self._refused: tuple[int, BaseException] | None = None  # an item that can not be pickled
+        self._is_given_up = False  # the rest can not be run
         self._exits = range(0)  # one of these exits when it is pickled
         self._on_the_way: set[Piece] = set()
         self._own: Sent | None = None  # a function published for this call alone
@@ -212,7 +213,7 @@ class Job:
             piece.size = size_of(piece.payload)
             sizer.packed(count, piece.size)
         with self.engine.lock:
-            if source.taken != start or self.is_closed:  # abandoned meanwhile
+            if source.taken != start or self.is_closed or self._is_given_up:  # meanwhile
                 return None
             # Both or neither, whatever interrupts: there is no call in between.
             self._made = piece

@@ -102,6 +102,7 @@ class MapJob(Job):
         With an error, what is not sent fails with it.
         """
         with self.engine.lock:
+            self._is_given_up = True
             made = self._made
             unsent = made is not None and made.block is None
             if error is not None and (unsent or not self._source.is_exhausted):

@@ -76,18 +76,22 @@ class Input(Source, Protocol):
         """Whether a thread of its own pulls it; then ``ahead`` gives what is here."""
 
     @property
-    def is_left(self) -> bool:
-        """Whether it was to be closed while it ran in its thread, which shall do it."""
+    def is_pulling(self) -> bool:
+        """Whether the thread waits for the input."""
+
+    @property
+    def has_for_now(self) -> bool:
+        """Whether one of them could not be kept: the thread pulls no more before it is taken."""
 
     @property
     def holds(self) -> bool:
         """Whether items are here that the thread has pulled, and nobody has taken."""
 
-    def fetch(self, count: int, *, hold: bool) -> bool:
+    def fetch(self, count: int, hold: Callable[[], bool]) -> bool:
         """Pull until so many items are here, for a short time; by its thread alone.
 
         Args:
-            hold: they may be held back for that time; else one will do.
+            hold: says behind each whether what is here may be held back for that time.
 
         Returns:
             Whether there was anything, or the end.
@@ -136,7 +140,7 @@ class Pulled:
         error: what the iterator raised where it ended, if it did.
     """
 
-    has_thread = holds = is_left = False
+    has_thread = holds = has_for_now = is_pulling = False
 
     __slots__ = (
         "_exits",
@@ -249,7 +253,7 @@ class Pulled:
         """Close a generator; one that runs in another thread is left to that."""
         _close(self._input)
 
-    def fetch(self, count: int, *, hold: bool) -> bool:
+    def fetch(self, count: int, hold: Callable[[], bool]) -> bool:
         """Nothing to do: ``ahead`` does it."""
         return False
 
@@ -265,7 +269,7 @@ class Fetched:
 
     Attributes:
         error: what the iterator raised where it ended, if it did.
-        is_left: see ``Input``.
+        is_pulling: see ``Input``.
     """
 
     is_fixed = False
@@ -278,7 +282,7 @@ class Fetched:
         self.keep: Callable[[Any], Any] | None = None
         self.taken = 0
         self.total = total
-        self.is_left = False
+        self.is_pulling = False
         self._input = items
         self._held: deque[tuple[int, Any]] = deque()  # with their indices: added by the thread,
         self._pulled = 0  # which counts them, and removed by whoever has the turn
@@ -292,22 +296,31 @@ class Fetched:
         return not self._is_ended and self._pulled > self.taken
 
     @property
+    def has_for_now(self) -> bool:
+        """Whether one of them could not be kept."""
+        return self._for_now >= self.taken
+
+    @property
     def is_exhausted(self) -> bool:
         """Whether the iterator has ended and all that it gave was taken."""
         return self._over and not self.holds
 
-    def fetch(self, count: int, *, hold: bool) -> bool:
+    def fetch(self, count: int, hold: Callable[[], bool]) -> bool:
         """Pull until so many are here. One that can not be kept has to be taken before."""
         before, was_over = self._pulled, self._over
         until = monotonic() + PATIENCE
-        while not self._over and self._pulled - self.taken < count and self._for_now < self.taken:
+        while not self._over and self._pulled - self.taken < count and not self.has_for_now:
             try:
+                self.is_pulling = True
                 item = next(self._input)
             except BaseException as error:
                 self._end_by(error)
                 break
+            finally:
+                self.is_pulling = False
             self._hold(item)
-            if not self.whole and (not hold or monotonic() >= until):
+            # Asked behind that: who looks from now on finds it, and is woken by what is under way.
+            if not self.whole and (monotonic() >= until or not hold()):
                 break
         return self._pulled > before or self._over > was_over
 
@@ -320,6 +333,8 @@ class Fetched:
         self._over = True
 
     def _hold(self, item: Any) -> None:
+        if self._is_ended:
+            return
         keep = self.keep if self.runs_code else None
         if keep is not None:
             try:
@@ -332,10 +347,17 @@ class Fetched:
                 item = kept
         self._held.append((self._pulled, item))
         self._pulled += 1
+        self._forget_if_ended()  # meanwhile
+
+    def _forget_if_ended(self) -> None:
+        if self._is_ended:
+            self._held.clear()
 
     def ahead(self, count: int) -> Sequence[Any]:
         """The items that are here, at most `count`."""
         held = self._held
+        if self._is_ended:
+            return ()
         try:
             while held and held[0][0] < self.taken:
                 held.popleft()
@@ -352,9 +374,8 @@ class Fetched:
         self._held.clear()
 
     def close(self) -> None:
-        """Close a generator. While it runs it is left to its thread."""
-        self.is_left = True  # first, lest the thread goes in between
-        self.is_left = not _close(self._input)
+        """Close a generator; in its thread, where it began."""
+        _close(self._input)
 
 
 def streamed(items: Iterable[Any], *, whole: bool) -> Input:
@@ -365,25 +386,13 @@ def streamed(items: Iterable[Any], *, whole: bool) -> Input:
     """
     iterator = iter(items)
     if type(iterator) in _WITHOUT_CODE:
-        return Pulled(items, whole=whole)
+        return Pulled(iterator, whole=whole)
     return Fetched(iterator, _known_length(items), whole=whole)
 
 
-def _close(given: Iterator[Any]) -> bool:
-    """Close it, if it is a generator; False if it runs, in another thread."""
-    if not isinstance(given, types.GeneratorType):
-        return True
-    if not _runs(given):
-        try:
-            given.close()
-        except ValueError:
-            if not _runs(given):  # else it has just gone on
-                raise
-    return not _runs(given)
-
-
-def _runs(given: types.GeneratorType[Any, Any, Any]) -> bool:
-    return given.gi_running
+def _close(given: Iterator[Any]) -> None:
+    if isinstance(given, types.GeneratorType) and not given.gi_running:
+        given.close()
 
 
 _DICT: dict[Any, Any] = {}

@@ -14,6 +14,7 @@ from concurrent.futures import CancelledError
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from procession._engine import lookahead
 from procession._engine.attendant import FULL_RING_STEP, STEP
 from procession._engine.batches import Batch
 from procession._engine.chunking import LARGEST, PIECES_A_WORKER
@@ -28,25 +29,6 @@ from procession._engine.sources import Input
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
-
-ITEMS_A_WORKER = 64
-"""Items on their way or not yet consumed, for each worker, at most; chunks of the caller's count
-as one item."""
-
-FIRST_ITEMS_A_WORKER = 8
-"""The same at first: more only as results are consumed, when it is known how large they are."""
-
-TINY_ITEMS_A_WORKER = 512
-"""The same where items are known to take next to no time and no room."""
-
-TINY_NS = 20_000
-TINY_BYTES = 1024
-
-BYTES_AHEAD = 64 << 20
-"""Bytes of pickled arguments and (estimated) results on their way or not yet consumed."""
-
-WORTH_WAKING = 5
-"""The thread of an input is woken when this part of what may be ahead is missing."""
 
 
 class StreamJob(Job):
@@ -81,7 +63,7 @@ class StreamJob(Job):
         if self._is_one_by_one:
             source.keep = engine.packer.at_once
         self._ordered = options.ordered
-        self._fixed = chunk_size
+        self._bounds = lookahead.Bounds(chunk_size, options.max_in_flight, options.max_bytes)
         self._limit_lifted = False
         # What is consumed next. Batches as they came, or by the index of their first item.
         self._queue: deque[Batch] = deque()
@@ -128,22 +110,26 @@ class StreamJob(Job):
         """Fetch and send as much as may be ahead. By the input's thread."""
         moved = True
         while moved and not self.is_exhausted:
-            before, room = self._source.taken, self._room()
-            moved = False
-            if room > 0 and self._made is None:
-                # Held back is only what would wait anyway.
-                is_enough = len(self._on_the_way) >= PIECES_A_WORKER * self.engine.workers
-                moved = self._input.fetch(self._next_size(room), hold=is_enough)
-            super().feed()
+            before = self._source.taken
+            moved = not self.waits_for_room and self._pull()
+            if not self.is_exhausted:
+                super().feed()
             moved = moved or self._source.taken > before
+        if self.is_exhausted:
+            self._exhaust()  # also where the end came while there was no room for more
+
+    def _pull(self) -> bool:
+        room = self._room()
+        return room > 0 and self._input.fetch(self._next_size(room), self._is_busy)
+
+    def _is_busy(self) -> bool:
+        """Whether what is sent now would wait; when that is answered, who consumes looks again."""
+        return len(self._on_the_way) >= PIECES_A_WORKER * self.engine.workers
 
     def _is_worth_waking(self) -> bool:
-        if self.waits_for_room or self.is_closed:
+        if self.waits_for_room or self.is_closed or self._limit_lifted:
             return True
-        room = self._room()
-        if self.options.max_in_flight is not None:
-            return room > 0
-        return room > 0 and room * (WORTH_WAKING - 1) >= self._ahead()
+        return lookahead.is_worth_waking(self._bounds, self._position())
 
     @property
     def waits_for_room(self) -> bool:
@@ -159,33 +145,13 @@ class StreamJob(Job):
         return self._source.taken - self._moved + len(self._ready)
 
     def _room(self) -> int:
-        workers, ahead = self.engine.workers, self._ahead()
-        if self._limit_lifted:
-            return LARGEST
-        chunk = self._fixed or 1
-        asked = self.options.max_in_flight
-        most = LARGEST if asked is None else asked - ahead
-        if asked is not None and self.options.max_bytes is None:
-            return most
-        if ahead < 2 * workers * chunk:
-            return min(chunk, most)
-        size = self._bytes_sent + self._bytes_here + self._sent_items() * self._result_size
-        bound = self.options.max_bytes or BYTES_AHEAD
-        if size >= bound:
-            return 0
-        if asked is not None:
-            return most
-        consumed = self._source.taken - ahead
-        if self._is_tiny(size, ahead):
-            limit = TINY_ITEMS_A_WORKER * workers * self.engine.reach
-        else:
-            limit = ITEMS_A_WORKER * workers * chunk
-        known = (FIRST_ITEMS_A_WORKER * workers + 2 * (consumed // chunk)) * chunk
-        return min(limit, known) - ahead
+        return LARGEST if self._limit_lifted else lookahead.room(self._bounds, self._position())
 
-    def _is_tiny(self, size: int, ahead: int) -> bool:
-        pace = self._sizer.ns_an_item
-        return self._fixed is None and 0 < pace < TINY_NS and size < TINY_BYTES * ahead
+    def _position(self) -> lookahead.Position:
+        size = self._bytes_sent + self._bytes_here + self._sent_items() * self._result_size
+        pace, engine = self._sizer.ns_an_item, self.engine
+        taken, ahead = self._source.taken, self._ahead()
+        return lookahead.Position(engine.workers, engine.reach, taken, ahead, size, pace)
 
     def _pulled(self) -> int:
         """Items of the input that were taken."""
@@ -196,7 +162,7 @@ class StreamJob(Job):
 
     def _next_size(self, room: int) -> int:
         if self.engine.counts_tasks:
-            room = min(room, self._fixed or 1)
+            room = min(room, self._bounds.chunk or 1)
         return super()._next_size(room)
 
     def _make(self, room: int) -> Piece | None:
@@ -218,6 +184,7 @@ class StreamJob(Job):
     def abandon(self, error: BaseException) -> None:
         """Nothing can be run any more: the input ends here, with this error."""
         with self.engine.lock:
+            self._is_given_up = True
             if not self.all_sent and self._input.error is None:
                 self._input.error = error
             made = self._made
@@ -229,18 +196,20 @@ class StreamJob(Job):
 
     def close(self) -> None:
         """Nobody consumes any more. What is not begun is not run; the input is closed."""
-        if self._stop():
+        if self._stop(wait=True):
             self.let_go()
 
     def stop(self) -> bool:
         """The first half of ``close``, which runs no code of the user's: who is in ``next`` gets
         no more. The other half is ``let_go``. False if it had come to its end before."""
-        return self._stop()
+        return self._stop(wait=True)
 
-    def _stop(self) -> bool:
+    def _stop(self, *, wait: bool) -> bool:
         if self._ended:
             return False
         self._ended = True
+        if wait and self._fetcher is not None:
+            self._fetcher.announce()
         self.engine.streams.discard(self)
         try:
             self.withdraw()
@@ -255,21 +224,35 @@ class StreamJob(Job):
         return True
 
     def let_go(self) -> None:
-        """The second half of ``close``: the input is closed, and the bar."""
+        """The second half of ``close``: the input is closed, and the bar. If the input has a
+        thread, that closes it; it is waited for, but for what the input itself waits for."""
+        self._let_go(wait=True)
+
+    def _let_go(self, *, wait: bool) -> None:
         try:
-            super().let_go()
+            if self._fetcher is None:
+                super().let_go()
+            else:
+                self.give_back()
+                if wait:
+                    self._fetcher.await_end(self)
         finally:  # closing the input may fail
             if self.bar is not None:
                 self.bar.close(False)
 
-    def let_go_if_left(self) -> None:
-        """Close the input behind those who found it running. By the input's thread, at its end."""
-        if self._input.is_left:
-            self.let_go()
+    def close_input(self) -> None:
+        """Close the input, of which no more is wanted. By its thread."""
+        self._input.close()
+
+    @property
+    def is_pulling(self) -> bool:
+        """Whether the input's thread waits for the input."""
+        return self._input.is_pulling
 
     def drop(self) -> None:
         """The same, without waiting for anybody: for a garbage collection."""
-        self.close()
+        if self._stop(wait=False):
+            self._let_go(wait=False)
 
     # ---- arriving; under the engine's lock
 
@@ -426,8 +409,9 @@ class StreamJob(Job):
             try:
                 self.feed()  # what was made ready made room
             except BaseException:  # an interrupt, or an item that exits: this one is not lost
-                if outcome is not None:
-                    self._ready.appendleft(outcome)
+                with self.engine.lock:
+                    if outcome is not None and not self._ended:
+                        self._ready.appendleft(outcome)
                 raise
             if outcome is not None:
                 return outcome
@@ -438,7 +422,7 @@ class StreamJob(Job):
                 self._end()
             if is_late:
                 return None
-            step = FULL_RING_STEP if self._fetcher is None and self.waits_for_room else STEP
+            step = FULL_RING_STEP if self.waits_for_room else STEP
             self.engine.step(self, step if left is None else min(left, step))
             if self.engine.is_finished:
                 self.abandon(self.engine.end_error())
@@ -456,6 +440,7 @@ class StreamJob(Job):
 
     def _end(self) -> NoReturn:
         self._ended = True
+        self.engine.streams.discard(self)
         self.give_back()
         self.engine.channel.wake(self)  # other threads wait for one that does not come
         error, self._input.error = self._input.error, None

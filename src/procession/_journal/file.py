@@ -61,6 +61,10 @@ while one is open, the process must not open the same file otherwise: closing th
 its lock."""
 
 
+AT_ONCE = 512
+"""Records that are looked up at once."""
+
+
 class Journal:
     """An open journal; for any number of threads.
 
@@ -142,14 +146,15 @@ class Journal:
                 same = [run(insert, row).lastrowid or 0]
         return CallLog(self, same[0], form, identity.captured)
 
-    def find(self, call: int, position: int, digest: bytes) -> int | None:
-        """The number of an item's record, if it has one."""
+    def find(self, call: int, positions: range) -> dict[tuple[int, bytes], int]:
+        """The numbers of the records there, by their positions and digests."""
         with self._errors(), self._lock:
-            row = self._database.execute(
-                "SELECT id FROM items WHERE call = ? AND position = ? AND digest = ?",
-                (call, position, digest),
-            ).fetchone()
-        return None if row is None else row[0]
+            rows = self._database.execute(
+                "SELECT position, digest, id FROM items "
+                "WHERE call = ? AND position >= ? AND position < ?",
+                (call, positions.start, positions.stop),
+            ).fetchall()
+        return {(position, digest): number for position, digest, number in rows}
 
     def load(self, number: int) -> bytes:
         """What was recorded of an item."""
@@ -203,14 +208,22 @@ class CallLog:
         self.form = form
         self._number = number
         self._captured = captured
+        self._positions = range(0)  # those of which is known what is recorded
+        self._found: dict[tuple[int, bytes], int] = {}
 
     def key(self, item: bytes) -> bytes:
         """What an item is known by beside its position; `item`: a digest of it."""
         return digest(self._captured + item)
 
     def find(self, position: int, key: bytes) -> int | None:
-        """The number of an item's record, if it has one."""
-        return self.journal.find(self._number, position, key)
+        """The number of the record that an item had when the call came near to it, if any.
+
+        By one thread at a time, and forwards: many are looked up at once.
+        """
+        if position not in self._positions:
+            self._positions = range(position, position + AT_ONCE)
+            self._found = self.journal.find(self._number, self._positions)
+        return self._found.get((position, key))
 
     def load(self, number: int) -> Any:
         """The value of a recorded item. Runs code of the user's."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from procession._engine.batches import Batch
+from procession._engine.lookahead import WORTH_WAKING
 from procession._engine.options import Options
 from procession._engine.pieces import Piece
 from procession._engine.streams import StreamJob
@@ -18,7 +19,7 @@ from procession._engine.turn import Turn
 from procession._journal.file import CallLog, Row
 from procession._journal.forms import Form
 from procession._journal.recorder import Recorder
-from procession._journal.sieve import Place, Sieve
+from procession._journal.sieve import MOST_ASIDE, Place, Sieve
 from procession._observe.progress import Counts
 
 if TYPE_CHECKING:
@@ -130,6 +131,11 @@ class RecordedJob(StreamJob):
     def _room(self) -> int:
         room = super()._room()
         return room if self.options.max_in_flight is None else room - len(self._sieve.aside)
+
+    def _is_worth_waking(self) -> bool:
+        # What is set aside is delivered without a worker: no more of it is needed for a while.
+        many = MOST_ASIDE - MOST_ASIDE // WORTH_WAKING
+        return super()._is_worth_waking() and len(self._sieve.aside) <= many
 
     def _pulled(self) -> int:
         return self._sieve.taken + self._sieve.recorded
@@ -264,7 +270,10 @@ class RecordedJob(StreamJob):
         try:
             self._stop_recording(wait=wait)  # first: what has come is forgotten by the rest
         finally:
-            super().close()
+            if wait:
+                super().close()
+            else:
+                super().drop()
 
     def stop(self) -> bool:
         """See ``StreamJob.stop``; what has come is recorded beside it."""

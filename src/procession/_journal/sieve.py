@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
-from procession._engine.sources import PATIENCE, Input
+from procession._codec.items import Pickled
+from procession._engine.sources import PATIENCE, Input, is_interrupt, is_main_thread
 from procession._journal.file import CallLog
 
 MOST_ASIDE = 1024
@@ -44,6 +45,14 @@ class Place(NamedTuple):
     number: int | None
 
 
+class _Known(NamedTuple):
+    """An item that was entered, looked up and kept as it was when it was pulled."""
+
+    entered: Entered
+    key: bytes
+    number: int | None
+
+
 class Sieve:
     """An ``Input`` that gives what is to be run, and sets aside what is recorded.
 
@@ -63,7 +72,6 @@ class Sieve:
     """
 
     is_fixed = False
-    keep: Callable[[Any], Any] | None = None
 
     def __init__(
         self,
@@ -78,12 +86,16 @@ class Sieve:
         self.recorded = 0
         self.is_unbounded = False
         self.ring: Callable[[], object] = bool
+        self._exits = -1  # the one at that position exits when it is entered
         self._items = items
         self._log = log
         self._enter = enter
         self._is_limited = most is not None
         self._held: list[Any] = []
         self._held_from = 0
+        self._keep: Callable[[Any], Any] | None = None
+        self._kept = 0  # items that were given to _known()
+        self._for_now = -1  # the count of one that is as the input left it: to be sent before more
 
     @property
     def total(self) -> int | None:
@@ -114,23 +126,68 @@ class Sieve:
         return self._items.has_thread
 
     @property
-    def is_left(self) -> bool:
-        """Whether it was to be closed while it ran."""
-        return self._items.is_left
+    def keep(self) -> Callable[[Any], Any] | None:
+        """As for every ``Input``."""
+        return self._keep
+
+    @keep.setter
+    def keep(self, keep: Callable[[Any], Any] | None) -> None:
+        self._keep = keep
+        if keep is not None and self.has_thread and self.runs_code:
+            self._items.keep = self._known
+
+    @property
+    def is_pulling(self) -> bool:
+        """Whether its thread waits for the input."""
+        return self._items.is_pulling
 
     @property
     def holds(self) -> bool:
-        """Whether items are here that were not entered."""
-        return self._items.holds
+        """Whether items are here that were not entered, or not taken."""
+        # In this order: an item goes from the first to the second.
+        return self._items.holds or self._held_from + len(self._held) > self.taken
 
-    def fetch(self, count: int, *, hold: bool) -> bool:
-        """Pull until so many items are here; or one, if it may change when the input goes on."""
-        if self.keep is not None and self.runs_code:
-            count = 1
-            # In this order: an item goes from the first to the second.
-            if self._items.holds or self._held_from + len(self._held) > self.taken:
-                return False
-        return self._items.fetch(count, hold=hold)
+    @property
+    def has_for_now(self) -> bool:
+        """Whether one is here that may change when the input goes on."""
+        # In this order: it goes from the first to the second.
+        return self._items.has_for_now or self._for_now >= self.taken
+
+    def fetch(self, count: int, hold: Callable[[], bool]) -> bool:
+        """Pull until so many items are here."""
+        if self.has_for_now:
+            return False
+        entered = self._held_from + len(self._held) - self.taken
+        return self._items.fetch(count - entered, hold)
+
+    def _known(self, item: Any) -> _Known | None:
+        """What the input's thread keeps; None for what it can not keep."""
+        position, self._kept = self._kept, self._kept + 1
+        try:
+            entered = self._enter(item)
+        except Exception:
+            return None  # told where it is entered
+        except BaseException:  # of the item: nothing interrupts this thread
+            entered = Entered(item)
+        try:
+            key, number = self._looked_up(entered.digest, position)
+        except Exception:
+            return None
+        if number is None and self._keep is not None:
+            try:
+                kept = self._keep(entered.argument)
+            except BaseException as error:
+                kept = Pickled(b"", error)
+            if kept is None:
+                return None
+            entered = entered._replace(argument=kept)
+        return _Known(entered, key, number)
+
+    def _looked_up(self, digest: bytes, position: int) -> tuple[bytes, int | None]:
+        """An item's key, and the number of its record, if it has one."""
+        log = self._log
+        key = log.key(digest) if log is not None and digest else b""
+        return key, log.find(position, key) if log is not None and key else None
 
     def ahead(self, count: int) -> Sequence[Any]:
         """The next items to be run; none at the end, or while too many are set aside."""
@@ -141,7 +198,7 @@ class Sieve:
         budget = count - len(self._held)
         while len(self._held) < count and not self._items.is_exhausted:
             room = count - len(self._held)
-            if self.keep is not None and self.runs_code:
+            if self.keep is not None and self.runs_code and not self.has_thread:
                 # It may change what it gave when it goes on: that is entered and sent before.
                 if self._held:
                     break
@@ -162,16 +219,20 @@ class Sieve:
         """Take an item over from the input; False if that is its end."""
         position = self._items.taken
         local = self._held_from + len(self._held)
-        log = self._log
         try:
-            argument, digest, shown = self._enter(item)
-            key = log.key(digest) if log is not None and digest else b""
-            number = log.find(position, key) if log is not None and key else None
+            if type(item) is _Known:
+                (argument, _, shown), key, number = item
+            else:
+                argument, digest, shown = self._entered(item, position)
+                key, number = self._looked_up(digest, position)
+                if number is None and self._keep is not None:
+                    self._for_now = local
         except Exception as error:
             self._items.end()
             self._items.error = error
             return False
         place = Place(position, key, shown, number)
+        was_empty = not self.aside
         # No call from here on, so no interrupt: all of it or nothing.
         if number is None:
             self.places[local] = place
@@ -180,9 +241,20 @@ class Sieve:
             self.aside += (place,)
             self.recorded += 1
         self._items.taken = position + 1
-        if number is not None:
+        if number is not None and was_empty:
             self.ring()
         return True
+
+    def _entered(self, item: Any, position: int) -> Entered:
+        try:
+            return self._enter(item)
+        except Exception:
+            raise
+        except BaseException as error:
+            if is_interrupt(error) or (self._exits != position and is_main_thread()):
+                self._exits = position
+                raise  # most likely a signal handler's; else it does so again
+            return Entered(item)  # it will fail where it is sent
 
     @property
     def is_exhausted(self) -> bool:
