@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "copy.h"
 #include "failpoint.h"
 
 /* Where the next buffer begins. */
@@ -22,8 +23,7 @@ uint64_t pcn_apart_size(const struct pcn_part *body, const struct pcn_part *buff
 
 static uint64_t put(uint8_t *to, uint64_t offset, const struct pcn_part *part)
 {
-    if (part->length) /* nothing may have no address */
-        memcpy(to + offset, part->bytes, part->length);
+    pcn_copy(to + offset, part->bytes, part->length);
     return offset + part->length;
 }
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "copy.h"
 #include "failpoint.h"
 #include "lock.h"
 #include "owner.h"
@@ -56,8 +57,7 @@ static enum pcn_status place_payload(struct pcn_arena *arena, struct pcn_message
         return status;
     uint8_t *to = pcn_block_bytes(arena, block);
     for (uint32_t i = 0; i < count; i++) {
-        if (parts[i].length)
-            memcpy(to, parts[i].bytes, parts[i].length);
+        pcn_copy(to, parts[i].bytes, parts[i].length);
         to += parts[i].length;
     }
     PCN_FAILPOINT("channel.payload.copied");

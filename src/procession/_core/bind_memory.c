@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "block.h"
+#include "copy.h"
 #include "platform.h"
 
 #define ALIGNMENT 64u /* of each part of what Memory.holding() holds */
@@ -227,8 +228,7 @@ static void copy(uint8_t *to, const struct parts *parts)
     for (Py_ssize_t i = 0; i < parts->count; i++) {
         const Py_buffer *view = &parts->views[i];
         offset = aligned(offset);
-        if (view->len > 0)
-            memcpy(to + offset, view->buf, (size_t)view->len);
+        pcn_copy(to + offset, view->buf, (uint64_t)view->len);
         offset += (uint64_t)view->len;
     }
     if (thread)
