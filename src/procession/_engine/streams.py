@@ -241,7 +241,8 @@ class StreamJob(Job):
                 self.bar.close(False)
 
     def close_input(self) -> None:
-        """Close the input, of which no more is wanted. By its thread."""
+        """Close the input, of which there is no more, or no more is wanted. By its thread."""
+        self._exhaust()  # who consumes may have sent the last of it
         self._input.close()
 
     @property
