@@ -319,6 +319,7 @@ def test_what_is_held_back_the_consumer_sends_while_the_input_waits() -> None:
         assert sum(piece.end - piece.first for piece in engine.ring) == number
 
     job = _job(engine, _calling(wait))
+    job._waiting.append(None)
     job.fetch()
     assert job._source.taken == 2 * FIRST_ITEMS_A_WORKER
 
@@ -403,6 +404,7 @@ def test_an_item_is_not_held_back_while_nothing_is_under_way() -> None:
             sent.append(len(job._on_the_way))
 
     job = _job(engine, _calling(look, 13))
+    job._waiting.append(None)
     job.fetch()
     assert sent == [1, 2]
 
@@ -433,3 +435,22 @@ def test_it_is_not_woken_for_each_item() -> None:
             job.fetch()
         job.next()
     assert woken < 200
+
+
+def test_nothing_is_held_back_while_nobody_waits_for_a_result() -> None:
+    engine = FakeEngine(workers=2)
+    sent: list[int] = []
+    job = _job(engine, _calling(lambda _: sent.append(len(engine.ring)), 12))
+    job.fetch()
+    assert sent == list(range(12))
+
+
+def test_who_goes_with_a_result_leaves_nothing_unsent() -> None:
+    engine = FakeEngine(workers=2)
+    job: StreamJob
+    source = _fetched(iter(range(20)))
+    job = StreamJob(engine, abs, source, None, PLAIN)
+    engine.streams.add(job)
+    source.fetch(6, _freely)
+    assert job.next() == (True, 0)
+    assert not source.holds

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import signal
 import sqlite3
 import threading
 import time
@@ -19,16 +20,13 @@ from typing import Any
 import pytest
 
 import procession
-from procession._engine.lookahead import BYTES_AHEAD, FIRST_ITEMS_A_WORKER, TINY_ITEMS_A_WORKER
 from procession.pool import Pool
 from tests.plugins.scripts import LIMIT
-from tests.pool.counted import Counted
-from tests.pool.gates import Gate, Log
+from tests.pool.counted import await_rest
+from tests.pool.gates import Log
 
 BOTH = pytest.mark.parametrize("method", ["imap", "imap_unordered"])
 WORKERS = 2  # of the pools that the fixtures make
-AT_FIRST = WORKERS * FIRST_ITEMS_A_WORKER
-AT_MOST = WORKERS * TINY_ITEMS_A_WORKER
 
 
 def _square(x: int) -> int:
@@ -39,22 +37,19 @@ def _identity(x: Any) -> Any:
     return x
 
 
-def _blob(size: int) -> bytes:
-    return bytes(size)
-
-
 def _logged(x: tuple[Log, int]) -> int:
     log, number = x
     log.write(number)
     return number
 
 
-def _await_rest(results: Any) -> None:
-    """Wait until so many items were pulled as may be ahead."""
-    until = time.monotonic() + LIMIT
-    while results._job._room() > 0:
-        assert time.monotonic() < until
-        time.sleep(0.001)
+@pytest.fixture
+def interval() -> Iterator[None]:
+    """The test uses the interval timer."""
+    before = signal.getsignal(signal.SIGALRM)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 class Halting:
@@ -78,104 +73,6 @@ class Halting:
     def go_on(self, bursts: int = 1) -> None:
         """Have it go on."""
         self._go.release(bursts)
-
-
-# ---- looking ahead
-
-
-@BOTH
-def test_an_endless_input_is_pulled_a_little_ahead(pool: Pool, method: str) -> None:
-    endless = Counted()
-    results = getattr(pool, method)(_identity, endless)
-    _await_rest(results)
-    assert endless.pulled == AT_FIRST
-    most = 0
-    for consumed in range(1, 4 * AT_MOST):
-        next(results)
-        ahead = endless.pulled - consumed
-        assert 0 <= ahead <= min(AT_MOST, AT_FIRST + 2 * consumed)
-        most = max(most, ahead)
-    assert most > AT_MOST // 2
-
-
-@pytest.mark.parametrize("chunksize", [4, 10])
-def test_the_bound_counts_chunks(pool: Pool, chunksize: int) -> None:
-    endless = Counted()
-    results = pool.imap(_identity, endless, chunksize)
-    _await_rest(results)
-    assert endless.pulled == AT_FIRST * chunksize
-    for expected in range(50 * chunksize):
-        assert next(results) == expected
-    assert endless.pulled <= (50 + AT_MOST) * chunksize
-
-
-def test_nothing_is_pulled_while_nothing_is_consumed(pool: Pool) -> None:
-    endless = Counted()
-    results = pool.imap(_identity, endless)
-    for expected in range(100):
-        assert next(results) == expected
-    _await_rest(results)
-    pulled = endless.pulled
-    assert pool.map(_square, range(1000)) == [x * x for x in range(1000)]
-    assert endless.pulled == pulled
-
-
-def _length_behind(x: tuple[Gate, bytes]) -> int:
-    gate, data = x
-    gate.pass_through()
-    return len(data)
-
-
-def test_large_arguments_bound_the_look_ahead(gate: Gate, pool: Pool) -> None:
-    size = BYTES_AHEAD // 4
-    endless = Counted(lambda _: (gate, bytes(size)))
-    results = pool.imap(_length_behind, endless)
-    _await_rest(results)
-    # Those that are answered take no room any more; none is.
-    assert endless.pulled <= 2 * WORKERS + 1
-    gate.open(1000)
-    assert [next(results) for _ in range(12)] == [size] * 12
-
-
-def test_large_results_bound_the_look_ahead(pool: Pool) -> None:
-    size = BYTES_AHEAD // 8
-    endless = Counted(lambda _: size)
-    results = pool.imap(_blob, endless)
-    for consumed in range(1, 2 * AT_FIRST):
-        assert len(next(results)) == size
-        # Once those pulled before the size was known are consumed.
-        if consumed > AT_FIRST:
-            assert endless.pulled - consumed <= 8
-
-
-def test_an_input_may_depend_on_earlier_results(pool: Pool) -> None:
-    seen: list[int] = []
-
-    def numbers() -> Iterator[int]:
-        for number in itertools.count():
-            if len(seen) >= 200:
-                return
-            yield number
-
-    for value in pool.imap(_square, numbers()):
-        seen.append(value)  # noqa: PERF402
-    assert seen == [x * x for x in range(len(seen))]
-    assert 200 <= len(seen) <= 200 + AT_MOST
-
-
-def test_imap_over_imap(pool: Pool) -> None:
-    inner = pool.imap(_square, range(500))
-    outer = pool.imap(_square, inner)
-    assert list(pool.imap_unordered(_identity, pool.imap(_identity, outer), 7)) != []
-    chained = pool.imap(_square, pool.imap_unordered(_square, pool.imap(_identity, range(500))))
-    assert sorted(chained) == [x**4 for x in range(500)]
-
-
-def test_imap_of_an_endless_imap(pool: Pool) -> None:
-    endless = Counted()
-    results = pool.imap(_square, pool.imap(_square, endless))
-    assert list(itertools.islice(results, 300)) == [x**4 for x in range(300)]
-    assert endless.pulled <= 300 + 2 * AT_MOST
 
 
 # ---- waiting
@@ -289,6 +186,72 @@ def test_what_can_not_wait_needs_no_thread(pool: Pool, items: Iterable[int]) -> 
     assert list(results) == [1, 4]
 
 
+@BOTH
+@pytest.mark.parametrize("burst", [1, 5, 9])
+def test_what_it_gave_is_run_although_nobody_asks_for_results(
+    log: Log, any_pool: Any, method: str, burst: int
+) -> None:
+    halting = Halting(1, burst)
+    items = ((log, number) for number in halting.items())
+    results = getattr(any_pool, method)(_logged, items)
+    next(results)
+    assert halting.waits.wait(LIMIT)
+    until = time.monotonic() + LIMIT
+    while len(log.lines()) < burst:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    halting.go_on()
+    assert len(list(results)) == burst - 1
+
+
+@BOTH
+@pytest.mark.parametrize("window", [1, 2, 5])
+def test_it_may_wait_for_the_result_but_a_few(pool: Pool, method: str, window: int) -> None:
+    come = threading.Semaphore(window)
+    late = 0
+
+    def numbers() -> Iterator[int]:
+        nonlocal late
+        for number in range(500):
+            late += not come.acquire(timeout=0.9)  # the engine looks around every second
+            yield number
+
+    found = []
+    for number in getattr(pool, method)(_identity, numbers()):
+        found.append(number)
+        come.release()
+    assert sorted(found) == list(range(500))
+    assert late == 0
+
+
+@pytest.mark.parametrize("inner", ["to its end", "closed", "dropped"])
+def test_a_signal_handler_may_use_one(pool: Pool, interval: None, inner: str) -> None:
+    handled = 0
+    is_busy = False
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal handled, is_busy
+        if is_busy:
+            return
+        is_busy = True
+        results = pool.imap(_identity, (x for x in range(30)))
+        if inner == "to its end":
+            assert list(results) == list(range(30))
+        else:
+            assert next(results) == 0
+            if inner == "closed":
+                results.close()
+        del results
+        handled += 1
+        is_busy = False
+
+    signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+    while handled < 60:
+        assert list(pool.imap(_square, range(200))) == [x * x for x in range(200)]
+        assert list(pool.imap(_square, (x for x in range(20)))) == [x * x for x in range(20)]
+
+
 # ---- the end, while it waits
 
 
@@ -315,7 +278,7 @@ def test_closed_while_it_rests_it_is_closed_at_once(pool: Pool) -> None:
             is_closed.append(threading.current_thread().name)
 
     results = pool.imap(_square, items())
-    _await_rest(results)
+    await_rest(results)
     results.close()
     assert is_closed == ["procession-input"]
 
@@ -328,7 +291,7 @@ def test_what_closing_it_raises(pool: Pool) -> None:
             raise OSError("torn")
 
     results = pool.imap(_square, items())
-    _await_rest(results)
+    await_rest(results)
     with pytest.raises(OSError, match="torn"):
         results.close()
     assert list(results) == []

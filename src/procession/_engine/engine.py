@@ -23,7 +23,7 @@ from procession._engine.ending import Cause, completed, end_error
 from procession._engine.entries import Answer, Record, Task
 from procession._engine.feeding import Feeder
 from procession._engine.hiring import Terms
-from procession._engine.holding import let_go
+from procession._engine.holding import holds, let_go
 from procession._engine.ledger import Ledger
 from procession._engine.maps import MapJob
 from procession._engine.options import Options
@@ -65,6 +65,8 @@ class Engine(Pace):
         self.pid = os.getpid()
         self.state = PoolState.TERMINATING
         self.lock = threading.RLock()
+        self.publishing = threading.RLock()  # of the functions
+        self.locks = self.lock, self.publishing  # which a signal handler that waits lets go
         self.ledger = Ledger()
         self.open = self.ledger.open
         self.arrivals: deque[tuple[Any, int, Any, int, int, int]] = deque()
@@ -116,7 +118,7 @@ class Engine(Pace):
             self.counts_tasks = terms.max_tasks is not None
             start = terms.starter(self.channel, diary, lambda: self.workers, mask)
             crew = Crew(self.channel, capacity, start)
-            self.functions = Publisher(self.channel, self.ledger)
+            self.functions = Publisher(self.channel, self.ledger, self.publishing)
             self.attendant = Attendant(self)
             self.supervisor = Supervisor(self, crew, bell, terms, diary)
             supervisor = self.supervisor
@@ -313,8 +315,8 @@ class Engine(Pace):
 
     def wait(self, entry: Task | MapJob, timeout: float | None = None) -> bool:
         """Wait until the entry is answered, and collect for all; False when time is up."""
-        if self.lock._is_owned():  # type: ignore[attr-defined]
-            with let_go(self.lock):  # a signal handler waits
+        if holds(self.locks):
+            with let_go(*self.locks):  # a signal handler waits
                 return self._wait(entry, timeout)
         return self._wait(entry, timeout)
 
@@ -366,7 +368,7 @@ class Engine(Pace):
             self.supervisor.hurry()
         self.supervisor.wake()
         if wait:
-            with let_go(self.lock):
+            with let_go(*self.locks):
                 self.supervisor.end()
                 self.attendant.join(1.0)
 
@@ -375,7 +377,7 @@ class Engine(Pace):
         refuse_copy(self)
         if self.attendant.is_current:
             raise RuntimeError("a pool can not be joined by one of its own callbacks")
-        with let_go(self.lock):
+        with let_go(*self.locks):
             self.supervisor.join()
             self.attendant.join()
 

@@ -8,6 +8,7 @@ thread rests while so many items are ahead as may be. It ends with the input, an
 from __future__ import annotations
 
 import contextlib
+import signal
 from queue import Empty, SimpleQueue
 from threading import Thread, current_thread
 from typing import TYPE_CHECKING
@@ -44,9 +45,16 @@ class Fetcher:
         Raises:
             RuntimeError: the system has no room for a thread.
         """
-        thread = Thread(target=self._run, args=(job,), name="procession-input", daemon=True)
-        thread.start()
-        self._thread = thread
+        # No signal handler in the midst of that: it could not start a thread itself.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            thread = Thread(
+                target=self._run, args=(job, mask), name="procession-input", daemon=True
+            )
+            thread.start()
+            self._thread = thread
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def wake(self) -> None:
         """Have it look again. By any thread, also under the engine's lock."""
@@ -78,7 +86,8 @@ class Fetcher:
 
     # ---- the thread
 
-    def _run(self, job: StreamJob) -> None:
+    def _run(self, job: StreamJob, mask: set[signal.Signals]) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # which the input's children inherit
         try:
             self._fetch_all(job)
             job.close_input()

@@ -1,8 +1,8 @@
-"""A lock of ours, where a signal handler waits while its thread holds it.
+"""Locks of ours, where a signal handler waits while its thread holds them.
 
-A handler can come in anywhere, also where the thread that it interrupts holds the engine's lock.
-What it waits for is then done by another thread, which needs that lock. So it is let go meanwhile,
-as it would be if the handler raised an exception: everything done under it bears that.
+A handler can come in anywhere, also where the thread that it interrupts holds one of the engine's
+locks. What it waits for is then done by another thread, which needs that lock. So it is let go
+meanwhile, as it would be if the handler raised an exception: everything done under it bears that.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ from contextlib import contextmanager
 from typing import Any
 
 
+def holds(locks: tuple[Any, Any]) -> bool:
+    """Whether this thread holds one of these RLocks. Asked for each wait, so it is quick."""
+    one, other = locks
+    return bool(one._is_owned() or other._is_owned())
+
+
 @contextmanager
-def let_go(lock: Any) -> Iterator[None]:
-    """Inside the with-block this thread does not hold the RLock; behind it, as before."""
-    if not lock._is_owned():
-        yield
-        return
+def let_go(*locks: Any) -> Iterator[None]:
+    """Inside the with-block this thread holds none of the RLocks; behind it, as before."""
     # As threading.Condition does when it waits; there is no public way.
-    state = lock._release_save()
+    held = [(lock, lock._release_save()) for lock in locks if lock._is_owned()]
     try:
         yield
     finally:
-        lock._acquire_restore(state)
+        for lock, state in reversed(held):
+            lock._acquire_restore(state)

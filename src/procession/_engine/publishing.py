@@ -17,10 +17,10 @@ from procession.errors.memory import ArenaFull
 class Publisher:
     """Publishes functions and frees what was published. Runs code of the user's (pickling)."""
 
-    def __init__(self, channel: Channel, ledger: Ledger) -> None:
+    def __init__(self, channel: Channel, ledger: Ledger, lock: threading.RLock) -> None:
         self._ledger = ledger
         self._table = FunctionTable(channel)
-        self._lock = threading.RLock()
+        self._lock = lock
         self._for_one: dict[Sent, None] = {}
         self.find = self._table.find
 

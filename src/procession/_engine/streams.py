@@ -21,6 +21,7 @@ from procession._engine.chunking import LARGEST, PIECES_A_WORKER
 from procession._engine.ending import completed
 from procession._engine.entries import FAILURE, Answer
 from procession._engine.fetching import Fetcher
+from procession._engine.holding import holds, let_go
 from procession._engine.jobs import Job
 from procession._engine.maps import group
 from procession._engine.options import Options
@@ -65,6 +66,7 @@ class StreamJob(Job):
         self._ordered = options.ordered
         self._bounds = lookahead.Bounds(chunk_size, options.max_in_flight, options.max_bytes)
         self._limit_lifted = False
+        self._waiting: list[None] = []  # one for each thread that waits for an outcome
         # What is consumed next. Batches as they came, or by the index of their first item.
         self._queue: deque[Batch] = deque()
         self._by_start: dict[int, tuple[Batch, int, int, int]] = {}
@@ -123,7 +125,10 @@ class StreamJob(Job):
         return room > 0 and self._input.fetch(self._next_size(room), self._is_busy)
 
     def _is_busy(self) -> bool:
-        """Whether what is sent now would wait; when that is answered, who consumes looks again."""
+        """Whether what is sent now would wait, and somebody is there who looks again when that is
+        answered: who consumes, or the attendant while the pool closes."""
+        if not self._waiting and not self._limit_lifted:
+            return False
         return len(self._on_the_way) >= PIECES_A_WORKER * self.engine.workers
 
     def _is_worth_waking(self) -> bool:
@@ -235,7 +240,8 @@ class StreamJob(Job):
             else:
                 self.give_back()
                 if wait:
-                    self._fetcher.await_end(self)
+                    with let_go(*self.engine.locks):  # it may be a signal handler that closes
+                        self._fetcher.await_end(self)
         finally:  # closing the input may fail
             if self.bar is not None:
                 self.bar.close(False)
@@ -402,18 +408,37 @@ class StreamJob(Job):
         return True
 
     def _await_next(self, timeout: float | None) -> tuple[bool, Any] | None:
+        if holds(locks := self.engine.locks):
+            with let_go(*locks):  # a signal handler waits
+                return self._await_next(timeout)
+        outcome = None
+        self._waiting.append(None)
+        try:
+            outcome = self._look_and_wait(timeout)
+        finally:
+            self._waiting.pop()  # first: from here on nothing is held back for us to send
+            if self._input.holds:
+                self._feed_behind(outcome)
+        return outcome
+
+    def _feed_behind(self, outcome: tuple[bool, Any] | None) -> None:
+        """Send what can be sent; if that is interrupted, or an item exits, the outcome, which is
+        out of the books, is not lost."""
+        try:
+            self.feed()
+        except BaseException:
+            with self.engine.lock:
+                if outcome is not None and not self._ended:
+                    self._ready.appendleft(outcome)
+            raise
+
+    def _look_and_wait(self, timeout: float | None) -> tuple[bool, Any] | None:
         deadline = None if timeout is None else monotonic() + timeout
         left = timeout
         is_late = False
         while True:
             outcome = self._take()
-            try:
-                self.feed()  # what was made ready made room
-            except BaseException:  # an interrupt, or an item that exits: this one is not lost
-                with self.engine.lock:
-                    if outcome is not None and not self._ended:
-                        self._ready.appendleft(outcome)
-                raise
+            self._feed_behind(outcome)  # what was made ready made room
             if outcome is not None:
                 return outcome
             outcome = self._take()
