@@ -18,9 +18,10 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-PATIENCE: Final = 0.005
-"""Seconds to wait, in all, for threads to stand still. They do at once when they get a core; who
-still runs after that is killed while it does, and what it forks in that very moment lives on."""
+PATIENCE: Final = 0.1
+"""Seconds to wait, in all, for threads to stand still. They do at once when they get a core, which
+on a machine that is overrun may take its time; who still runs after that is killed while it does,
+and what it forks in that very moment lives on."""
 
 _PAUSE: Final = 0.0002
 _MOVING: Final = frozenset(b"RS")
