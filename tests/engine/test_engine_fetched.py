@@ -454,3 +454,16 @@ def test_who_goes_with_a_result_leaves_nothing_unsent() -> None:
     source.fetch(6, _freely)
     assert job.next() == (True, 0)
     assert not source.holds
+
+
+@pytest.mark.usefixtures("clock")
+def test_one_that_can_not_be_kept_is_the_last_even_if_it_is_taken_at_once() -> None:
+    source = _fetched(iter([1, [2], 3]))
+    source.keep = lambda item: None if isinstance(item, list) else item
+
+    def take() -> bool:
+        source.taken = source._pulled
+        return True
+
+    source.fetch(9, take)
+    assert source._pulled == 2

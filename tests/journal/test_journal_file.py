@@ -40,6 +40,20 @@ def test_it_can_be_read_with_sqlite(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["run.sqlite"]
 
 
+def test_a_lookup_that_fails_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("not now")
+
+    with closing(Journal(tmp_path / "run.sqlite")) as journal:
+        log = journal.call(CALL, PICKLE)
+        log.record([Row(at, b"k", b"v") for at in range(3)])
+        with monkeypatch.context() as patch:
+            patch.setattr(journal, "find", fail)
+            with pytest.raises(OSError, match="not now"):
+                log.find(0, b"k")
+        assert log.find(0, b"k") is not None
+
+
 def test_a_commit_is_synced(tmp_path: Path) -> None:
     """With these settings SQLite promises that a commit outlives a power failure."""
     with closing(Journal(tmp_path / "run.sqlite")) as journal:

@@ -252,6 +252,23 @@ def test_a_signal_handler_may_use_one(pool: Pool, interval: None, inner: str) ->
         assert list(pool.imap(_square, (x for x in range(20)))) == [x * x for x in range(20)]
 
 
+@pytest.mark.parametrize("is_code", [False, True])
+def test_a_signal_handler_may_close_one_that_is_recorded(
+    pool: Pool, interval: None, tmp_path: Path, is_code: bool
+) -> None:
+    view = pool.options(journal=tmp_path / "journal")
+    assert len(list(view.imap(_square, range(300)))) == 300
+    for round in range(20):
+        results = view.imap(_square, (x for x in range(300)) if is_code else range(300))
+        signal.signal(signal.SIGALRM, lambda *_: results.close())  # noqa: B023
+        signal.setitimer(signal.ITIMER_REAL, 0.0005 * (round + 1))
+        with contextlib.suppress(procession.JournalError):  # closed in the midst of a reading
+            for _ in results:
+                pass
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        results.close()
+
+
 # ---- the end, while it waits
 
 

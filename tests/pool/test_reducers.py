@@ -246,6 +246,7 @@ def test_what_is_registered_again_is_used_from_then_on(registered: Pool) -> None
 
 MANAGED = """
 import array
+import functools
 import multiprocessing.managers
 from multiprocessing.reduction import ForkingPickler
 import procession as mp
@@ -270,7 +271,7 @@ if __name__ == "__main__":
         with mp.get_context(method).Pool(1) as pool:
             assert pool.apply(is_fast, (1, 2)) and is_fast(), method
             print(pool.map(same, views()), pool.apply(views), pool.apply(same, (numbers,)))
-    ForkingPickler.register(array.array, reduce_array)
+    ForkingPickler.register(array.array, functools.partial(reduce_array))
     with mp.Pool(1) as pool:
         print(pool.apply(same, (numbers,)), pool.apply(same, (1,)))
 """

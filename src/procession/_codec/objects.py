@@ -84,7 +84,9 @@ class Reducers:
         return merged
 
     def _theirs(self) -> dict[type, Callable[[Any], Any]]:
-        theirs = {kind: reduce for kind, reduce in self.table.items() if kind not in _AS_PLAIN}
+        theirs = {
+            kind: reduce for kind, reduce in dict(self.table).items() if kind not in _AS_PLAIN
+        }
         return {**theirs, **arrays.before(theirs)}
 
     def by_value(self, kind: Any) -> Any:

@@ -193,13 +193,17 @@ class Pump:
 
     async def close(self) -> None:
         """Want no more results; returns when the input is closed, or raises what that raises."""
+        self._start()  # the loop's thread does not wait for it
         self.stop()
         outcome = await self._serve_later(Ask())
         if outcome is not None:
             raise outcome[1]
 
-    def stop(self) -> bool:
-        """Want no more results. The input is closed by the thread, if there is one.
+    def stop(self, *, wait: bool = True) -> bool:
+        """Want no more results. The input is closed by the thread, if there is one, else here.
+
+        Args:
+            wait: for an input that has a thread of its own.
 
         Returns:
             False if it had come to its end before.
@@ -209,7 +213,7 @@ class Pump:
             self._is_stopped = True
         self._asked.put(None)
         if self._thread is None:
-            self._finish()
+            self._finish(wait=wait)
         return stopped
 
     def _serve_later(self, ask: Ask) -> Future[_Outcome]:
@@ -252,13 +256,13 @@ class Pump:
             return False
         return not is_last
 
-    def _finish(self) -> None:
+    def _finish(self, *, wait: bool = True) -> None:
         """Close the input, if it was not read to its end, and send off whoever waits."""
         failure: BaseException | None = None
         if self._is_stopped:
             self._is_stopped = False
             try:
-                self._job.let_go()
+                self._job.let_go(wait=wait)
             except BaseException as error:
                 failure = error
         self._is_over = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 from queue import Empty, SimpleQueue
 from threading import Thread, current_thread
 from typing import TYPE_CHECKING
@@ -46,8 +47,9 @@ class Fetcher:
             RuntimeError: the system has no room for a thread.
         """
         # No signal handler in the midst of that: it could not start a thread itself.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             thread = Thread(
                 target=self._run, args=(job, mask), name="procession-input", daemon=True
             )
@@ -75,7 +77,7 @@ class Fetcher:
         thread = self._thread
         if thread is None or thread is current_thread():
             return
-        while thread.is_alive():
+        while thread.is_alive() and not sys.is_finalizing():
             thread.join(GLANCE)
             if thread.is_alive() and job.is_pulling:
                 self._is_awaited = False  # it is closed when it goes on

@@ -7,15 +7,17 @@ meanwhile, as it would be if the handler raised an exception: everything done un
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 
-def holds(locks: tuple[Any, Any]) -> bool:
+def holds(locks: Iterable[Any]) -> bool:
     """Whether this thread holds one of these RLocks. Asked for each wait, so it is quick."""
-    one, other = locks
-    return bool(one._is_owned() or other._is_owned())
+    for lock in locks:  # noqa: SIM110
+        if lock._is_owned():
+            return True
+    return False
 
 
 @contextmanager

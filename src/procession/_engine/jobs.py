@@ -87,6 +87,11 @@ class Job:
         # Items that were to travel one by one, but share records: they share no state.
         self._is_one_by_one = chunk_size is None and not stops
 
+    @property
+    def locks(self) -> tuple[Any, ...]:
+        """What a signal handler that waits here lets go, for others to work."""
+        return self.engine.locks
+
     def show(self) -> None:
         """Show how far it is, in the way that its options ask for.
 

@@ -209,7 +209,7 @@ class IMapIterator(Iterator[Any], AsyncIterator[Any]):
         if job is None or job.engine.pid != os.getpid():
             return
         if self._pump is not None:
-            self._pump.stop()
+            self._pump.stop(wait=False)
         elif self._is_begun or job.ends_when_dropped:
             job.drop()
 

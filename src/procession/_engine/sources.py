@@ -310,17 +310,18 @@ class Fetched:
         before, was_over = self._pulled, self._over
         until = monotonic() + PATIENCE
         while not self._over and self._pulled - self.taken < count and not self.has_for_now:
+            self.is_pulling = True
             try:
-                self.is_pulling = True
                 item = next(self._input)
             except BaseException as error:
                 self._end_by(error)
                 break
+            else:
+                is_kept = self._hold(item)
             finally:
                 self.is_pulling = False
-            self._hold(item)
             # Asked behind that: who looks from now on finds it, and is woken by what is under way.
-            if not self.whole and (monotonic() >= until or not hold()):
+            if not is_kept or (not self.whole and (monotonic() >= until or not hold())):
                 break
         return self._pulled > before or self._over > was_over
 
@@ -332,10 +333,12 @@ class Fetched:
                 self._pulled = self.taken
         self._over = True
 
-    def _hold(self, item: Any) -> None:
+    def _hold(self, item: Any) -> bool:
+        """Whether it was kept as it is, or need not be."""
         if self._is_ended:
-            return
+            return True
         keep = self.keep if self.runs_code else None
+        kept = item
         if keep is not None:
             try:
                 kept = keep(item)
@@ -343,11 +346,10 @@ class Fetched:
                 kept = Pickled(b"", error)
             if kept is None:
                 self._for_now = self._pulled
-            else:
-                item = kept
-        self._held.append((self._pulled, item))
+        self._held.append((self._pulled, item if kept is None else kept))
         self._pulled += 1
         self._forget_if_ended()  # meanwhile
+        return kept is not None or keep is None
 
     def _forget_if_ended(self) -> None:
         if self._is_ended:

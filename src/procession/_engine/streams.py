@@ -127,7 +127,7 @@ class StreamJob(Job):
     def _is_busy(self) -> bool:
         """Whether what is sent now would wait, and somebody is there who looks again when that is
         answered: who consumes, or the attendant while the pool closes."""
-        if not self._waiting and not self._limit_lifted:
+        if not self._waiting and not (self._limit_lifted and self.engine.attendant.is_idle):
             return False
         return len(self._on_the_way) >= PIECES_A_WORKER * self.engine.workers
 
@@ -228,19 +228,16 @@ class StreamJob(Job):
                 self._fetcher.wake()
         return True
 
-    def let_go(self) -> None:
+    def let_go(self, *, wait: bool = True) -> None:
         """The second half of ``close``: the input is closed, and the bar. If the input has a
         thread, that closes it; it is waited for, but for what the input itself waits for."""
-        self._let_go(wait=True)
-
-    def _let_go(self, *, wait: bool) -> None:
         try:
             if self._fetcher is None:
                 super().let_go()
             else:
                 self.give_back()
                 if wait:
-                    with let_go(*self.engine.locks):  # it may be a signal handler that closes
+                    with let_go(*self.locks):  # it may be a signal handler that closes
                         self._fetcher.await_end(self)
         finally:  # closing the input may fail
             if self.bar is not None:
@@ -259,7 +256,7 @@ class StreamJob(Job):
     def drop(self) -> None:
         """The same, without waiting for anybody: for a garbage collection."""
         if self._stop(wait=False):
-            self._let_go(wait=False)
+            self.let_go(wait=False)
 
     # ---- arriving; under the engine's lock
 
@@ -408,18 +405,10 @@ class StreamJob(Job):
         return True
 
     def _await_next(self, timeout: float | None) -> tuple[bool, Any] | None:
-        if holds(locks := self.engine.locks):
+        if holds(locks := self.locks):
             with let_go(*locks):  # a signal handler waits
-                return self._await_next(timeout)
-        outcome = None
-        self._waiting.append(None)
-        try:
-            outcome = self._look_and_wait(timeout)
-        finally:
-            self._waiting.pop()  # first: from here on nothing is held back for us to send
-            if self._input.holds:
-                self._feed_behind(outcome)
-        return outcome
+                return self._look_and_wait(timeout)
+        return self._look_and_wait(timeout)
 
     def _feed_behind(self, outcome: tuple[bool, Any] | None) -> None:
         """Send what can be sent; if that is interrupted, or an item exits, the outcome, which is
@@ -428,7 +417,7 @@ class StreamJob(Job):
             self.feed()
         except BaseException:
             with self.engine.lock:
-                if outcome is not None and not self._ended:
+                if outcome is not None and not self.is_closed:
                     self._ready.appendleft(outcome)
             raise
 
@@ -449,7 +438,7 @@ class StreamJob(Job):
             if is_late:
                 return None
             step = FULL_RING_STEP if self.waits_for_room else STEP
-            self.engine.step(self, step if left is None else min(left, step))
+            self._sleep(step if left is None else min(left, step))
             if self.engine.is_finished:
                 self.abandon(self.engine.end_error())
                 outcome = self._take()
@@ -459,6 +448,17 @@ class StreamJob(Job):
             if deadline is not None:
                 left = max(0.0, deadline - monotonic())
                 is_late = left <= 0
+
+    def _sleep(self, step: float) -> None:
+        self._waiting += (None,)  # no call, so no interrupt comes in behind it; nor at the end
+        try:
+            if self._input.holds:
+                self.feed()
+            self.engine.step(self, step)
+        finally:
+            del self._waiting[-1]
+        if self._input.holds:  # from here on nothing is held back for us to send
+            self.feed()
 
     def _is_over(self) -> bool:
         """Whether there is nothing more to consume, and nothing more will come."""

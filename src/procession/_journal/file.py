@@ -78,7 +78,7 @@ class Journal:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fsdecode(path)
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._inode: Inode | None = None
         if _inode_of(self.path) in _kept:
             raise JournalError(self.path, _IN_USE.format(_OURSELVES))
@@ -128,7 +128,7 @@ class Journal:
         Raises:
             JournalError: its code is another one.
         """
-        with self._errors(), self._lock:
+        with self._errors(), self.lock:
             run = self._database.execute
             known = run(
                 "SELECT id, code FROM calls WHERE function = ? AND form = ? ORDER BY id",
@@ -148,7 +148,7 @@ class Journal:
 
     def find(self, call: int, positions: range) -> dict[tuple[int, bytes], int]:
         """The numbers of the records there, by their positions and digests."""
-        with self._errors(), self._lock:
+        with self._errors(), self.lock:
             rows = self._database.execute(
                 "SELECT position, digest, id FROM items "
                 "WHERE call = ? AND position >= ? AND position < ?",
@@ -158,7 +158,7 @@ class Journal:
 
     def load(self, number: int) -> bytes:
         """What was recorded of an item."""
-        with self._errors(), self._lock:
+        with self._errors(), self.lock:
             row = self._database.execute(
                 "SELECT value, checksum FROM items WHERE id = ?", (number,)
             ).fetchone()
@@ -169,7 +169,7 @@ class Journal:
 
     def record(self, call: int, rows: Sequence[Row]) -> None:
         """Record finished items, all or none; they are on the disk when this returns."""
-        with self._errors(), self._lock:
+        with self._errors(), self.lock:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 self._database.executemany(
@@ -185,7 +185,7 @@ class Journal:
 
     def close(self) -> None:
         """Give it up for others; a second time does nothing."""
-        with self._lock:
+        with self.lock:
             self._database.close()
             if self._inode is not None:
                 _kept.pop(self._inode, None)
@@ -221,8 +221,9 @@ class CallLog:
         By one thread at a time, and forwards: many are looked up at once.
         """
         if position not in self._positions:
-            self._positions = range(position, position + AT_ONCE)
-            self._found = self.journal.find(self._number, self._positions)
+            positions = range(position, position + AT_ONCE)
+            found = self.journal.find(self._number, positions)  # which may raise
+            self._positions, self._found = positions, found
         return self._found.get((position, key))
 
     def load(self, number: int) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from procession._engine.batches import Batch
+from procession._engine.holding import let_go
 from procession._engine.lookahead import WORTH_WAKING
 from procession._engine.options import Options
 from procession._engine.pieces import Piece
@@ -134,8 +135,10 @@ class RecordedJob(StreamJob):
 
     def _is_worth_waking(self) -> bool:
         # What is set aside is delivered without a worker: no more of it is needed for a while.
-        many = MOST_ASIDE - MOST_ASIDE // WORTH_WAKING
-        return super()._is_worth_waking() and len(self._sieve.aside) <= many
+        is_enough = len(self._sieve.aside) > MOST_ASIDE - MOST_ASIDE // WORTH_WAKING
+        if is_enough and not self._limit_lifted and not self.waits_for_room:
+            return False
+        return super()._is_worth_waking()
 
     def _pulled(self) -> int:
         return self._sieve.taken + self._sieve.recorded
@@ -283,7 +286,14 @@ class RecordedJob(StreamJob):
 
     def _stop_recording(self, *, wait: bool) -> None:
         if self._recorder is not None:
-            self._recorder.stop(wait=wait)
+            with let_go(*self.locks):  # it may be a signal handler that closes
+                self._recorder.stop(wait=wait)
+
+    @property
+    def locks(self) -> tuple[Any, ...]:
+        """What a signal handler that waits here lets go, for others to work."""
+        locks = super().locks
+        return locks if self._log is None else (*locks, self._log.journal.lock)
 
     def close_journal(self) -> None:
         """The recorder has ended."""

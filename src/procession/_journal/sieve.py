@@ -93,6 +93,7 @@ class Sieve:
         self._is_limited = most is not None
         self._held: list[Any] = []
         self._held_from = 0
+        self._is_ended = False
         self._keep: Callable[[Any], Any] | None = None
         self._kept = 0  # items that were given to _known()
         self._for_now = -1  # the count of one that is as the input left it: to be sent before more
@@ -231,6 +232,8 @@ class Sieve:
             self._items.end()
             self._items.error = error
             return False
+        if self._is_ended:  # meanwhile
+            return False
         place = Place(position, key, shown, number)
         was_empty = not self.aside
         # No call from here on, so no interrupt: all of it or nothing.
@@ -259,10 +262,13 @@ class Sieve:
     @property
     def is_exhausted(self) -> bool:
         """Whether the input has ended and all that is to be run of it was taken."""
+        if self._is_ended:
+            return True
         return self._items.is_exhausted and self.taken >= self._held_from + len(self._held)
 
     def end(self) -> None:
         """Give no more. Runs no code of the user's."""
+        self._is_ended = True
         self._items.end()
         self._held_from, self._held = self.taken, []
 

@@ -102,8 +102,9 @@ def _is_as_plain(kind: type) -> bool:
     if kind is array.array:
         # As pickle has a way of its own, the library's managers need not have registered theirs.
         # Taken out, it is noticed if a program registers one.
-        reduce: Any = reducers.table[kind]
-        if reduce.__name__ == "reduce_array" and reduce.__module__.endswith(".managers"):
+        reduce = reducers.table.get(kind)
+        home = str(getattr(reduce, "__module__", ""))
+        if getattr(reduce, "__name__", "") == "reduce_array" and home.endswith(".managers"):
             reducers.table.pop(kind, None)
         return False
     # It refuses sockets, views of dicts, and keys unless a child is being started.
