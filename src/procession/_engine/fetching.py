@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 from queue import Empty, SimpleQueue
 from threading import Thread, current_thread
 from typing import TYPE_CHECKING
 
 from procession._engine.attendant import FULL_RING_STEP, STEP
+from procession._engine.latch import Latch
 
 if TYPE_CHECKING:
     from procession._engine.streams import StreamJob
@@ -22,14 +22,11 @@ if TYPE_CHECKING:
 LONGEST_PAUSE = 0.016
 """Seconds until it is tried again to send what there was no room for; at first FULL_RING_STEP."""
 
-GLANCE = 0.01
-"""Seconds after which who waits for the end looks whether the input waits, too."""
-
 
 class Fetcher:
     """The one of a call. Only the thread itself holds on to that, so its end is the call's."""
 
-    __slots__ = ("_bell", "_error", "_is_awaited", "_is_rung", "_thread")
+    __slots__ = ("_bell", "_end", "_error", "_is_awaited", "_is_rung", "_thread")
 
     def __init__(self) -> None:
         # Neither a lock nor an event: it may be rung by a signal handler or a garbage collection in
@@ -37,6 +34,7 @@ class Fetcher:
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._is_rung = True
         self._thread: Thread | None = None
+        self._end = Latch()
         self._is_awaited = False
         self._error: BaseException | None = None  # of closing the input; for who waits for that
 
@@ -74,12 +72,10 @@ class Fetcher:
         Raises:
             BaseException: what closing it raises.
         """
-        thread = self._thread
-        if thread is None or thread is current_thread():
+        if self._thread is None or self._thread is current_thread():
             return
-        while thread.is_alive() and not sys.is_finalizing():
-            thread.join(GLANCE)
-            if thread.is_alive() and job.is_pulling:
+        while not self._end.wait():
+            if job.is_pulling:
                 self._is_awaited = False  # it is closed when it goes on
                 break
         error, self._error = self._error, None
@@ -98,6 +94,7 @@ class Fetcher:
                 raise
             self._error = error
         finally:
+            self._end.open()
             job.engine.tidy()
 
     def _fetch_all(self, job: StreamJob) -> None:

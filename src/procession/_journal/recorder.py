@@ -6,11 +6,11 @@ has come while it was at the one before.
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import TYPE_CHECKING
 
 from procession._engine.attendant import STEP
+from procession._engine.latch import Latch
 
 if TYPE_CHECKING:
     from procession._journal.jobs import RecordedJob
@@ -39,6 +39,7 @@ class Recorder:
         self.error: BaseException | None = None
         self._job = job
         self._is_over = False
+        self._end = Latch()
         self._thread = threading.Thread(target=self._run, name="procession-journal", daemon=True)
 
     @property
@@ -56,8 +57,9 @@ class Recorder:
         if not wait:
             _ending.add(self)
         self._job.engine.channel.wake(self)
-        if wait and threading.current_thread() is not self._thread and not sys.is_finalizing():
-            self._thread.join()
+        if wait and threading.current_thread() is not self._thread:
+            while not self._end.wait():
+                pass
 
     def _run(self) -> None:
         job, engine = self._job, self._job.engine
@@ -72,8 +74,11 @@ class Recorder:
             if self.error is None:
                 self._record()
         finally:
-            job.close_journal()
-            _ending.discard(self)
+            try:
+                job.close_journal()
+            finally:
+                _ending.discard(self)
+                self._end.open()
 
     def _record(self) -> None:
         try:

@@ -1,0 +1,39 @@
+"""The end of a thread, to be waited for by anybody, at any time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from queue import Empty, SimpleQueue
+
+GLANCE = 0.01
+"""Seconds after which who waits looks around in any case."""
+
+
+class Latch:
+    """Opened once, at the end of a thread.
+
+    ``Thread.join`` and ``Event.wait`` hold a lock for a moment: a signal handler that comes in just
+    then, and waits for the same, waits for ever.
+    """
+
+    __slots__ = ("_bell", "_is_open", "_pid")
+
+    def __init__(self) -> None:
+        self._is_open = False
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._pid = os.getpid()
+
+    def open(self) -> None:
+        """Let all go on."""
+        self._is_open = True
+        self._bell.put(None)
+
+    def wait(self) -> bool:
+        """Wait for a moment; whether it is open, or will never be: in a fork of the process, or
+        while the interpreter ends, the thread does not run."""
+        if not self._is_open:
+            with contextlib.suppress(Empty):
+                self._bell.get(timeout=GLANCE)  # one who waits; others go on a moment later
+        return self._is_open or sys.is_finalizing() or os.getpid() != self._pid
