@@ -23,7 +23,7 @@ from procession._engine.ending import Cause, completed, end_error
 from procession._engine.entries import Answer, Record, Task
 from procession._engine.feeding import Feeder
 from procession._engine.hiring import Terms
-from procession._engine.holding import holds, let_go
+from procession._engine.holding import let_go
 from procession._engine.ledger import Ledger
 from procession._engine.maps import MapJob
 from procession._engine.options import Options
@@ -315,7 +315,7 @@ class Engine(Pace):
 
     def wait(self, entry: Task | MapJob, timeout: float | None = None) -> bool:
         """Wait until the entry is answered, and collect for all; False when time is up."""
-        if holds(self.locks):
+        if self.lock._is_owned() or self.publishing._is_owned():  # type: ignore[attr-defined]
             with let_go(*self.locks):  # a signal handler waits
                 return self._wait(entry, timeout)
         return self._wait(entry, timeout)
