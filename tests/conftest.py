@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -64,3 +65,12 @@ def failpoint_environment() -> dict[str, str]:
     builder = ROOT / "tools/build_failpoints.py"
     done = subprocess.run([sys.executable, builder], stdout=subprocess.PIPE, text=True, check=True)
     return {**os.environ, "PYTHONPATH": done.stdout.strip()}
+
+
+@pytest.fixture
+def keeps_handlers() -> Iterator[None]:
+    """Puts back the handler of SIGALRM, and stops its timer."""
+    before = signal.getsignal(signal.SIGALRM)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)

@@ -5,21 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
-
-import pytest
 
 from procession._engine.latch import Latch
 from tests.plugins.scripts import LIMIT
-
-
-@pytest.fixture
-def alarm() -> Iterator[None]:
-    """The test uses the interval timer."""
-    before = signal.getsignal(signal.SIGALRM)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
 
 
 def _await(latch: Latch) -> None:
@@ -46,7 +34,7 @@ def test_all_who_wait_go_on() -> None:
         assert not thread.is_alive()
 
 
-def test_a_signal_handler_waits_within_a_wait(alarm: None) -> None:
+def test_a_signal_handler_waits_within_a_wait(keeps_handlers: None) -> None:
     handled = 0
 
     def handle(number: int, frame: object) -> None:

@@ -9,7 +9,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -50,15 +50,6 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[type[BaseException]]:
     found: list[type[BaseException]] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: found.append(args.exc_type))
     return found
-
-
-@pytest.fixture
-def keeps_handlers() -> Iterator[None]:
-    """Puts back the handler of SIGALRM, and stops its timer."""
-    before = signal.getsignal(signal.SIGALRM)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
 
 
 def test_a_function_gets_snapshots_and_the_last_state() -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,12 +44,3 @@ def gate() -> Iterator[Gate]:
 def log(tmp_path: Path) -> Log:
     """An empty log."""
     return Log(tmp_path / "log")
-
-
-@pytest.fixture
-def keeps_handlers() -> Iterator[None]:
-    """Puts back the handler of SIGALRM, and stops its timer."""
-    before = signal.getsignal(signal.SIGALRM)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)

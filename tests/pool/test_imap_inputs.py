@@ -43,15 +43,6 @@ def _logged(x: tuple[Log, int]) -> int:
     return number
 
 
-@pytest.fixture
-def interval() -> Iterator[None]:
-    """The test uses the interval timer."""
-    before = signal.getsignal(signal.SIGALRM)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
-
-
 class Halting:
     """Gives a number of items, and waits, again and again."""
 
@@ -225,7 +216,7 @@ def test_it_may_wait_for_the_result_but_a_few(pool: Pool, method: str, window: i
 
 
 @pytest.mark.parametrize("inner", ["to its end", "closed", "dropped"])
-def test_a_signal_handler_may_use_one(pool: Pool, interval: None, inner: str) -> None:
+def test_a_signal_handler_may_use_one(pool: Pool, keeps_handlers: None, inner: str) -> None:
     handled = 0
     is_busy = False
 
@@ -254,7 +245,7 @@ def test_a_signal_handler_may_use_one(pool: Pool, interval: None, inner: str) ->
 
 @pytest.mark.parametrize("is_code", [False, True])
 def test_a_signal_handler_may_close_one_that_is_recorded(
-    pool: Pool, interval: None, tmp_path: Path, is_code: bool
+    pool: Pool, keeps_handlers: None, tmp_path: Path, is_code: bool
 ) -> None:
     view = pool.options(journal=tmp_path / "journal")
     assert len(list(view.imap(_square, range(300)))) == 300

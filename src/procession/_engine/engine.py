@@ -66,7 +66,6 @@ class Engine(Pace):
         self.state = PoolState.TERMINATING
         self.lock = threading.RLock()
         self.publishing = threading.RLock()  # of the functions
-        self.locks = self.lock, self.publishing  # which a signal handler that waits lets go
         self.ledger = Ledger()
         self.open = self.ledger.open
         self.arrivals: deque[tuple[Any, int, Any, int, int, int]] = deque()
@@ -93,6 +92,11 @@ class Engine(Pace):
 
         self._finished = False
         self._exit: exits.ExitHandle | None = None
+
+    @property
+    def locks(self) -> tuple[threading.RLock, threading.RLock]:
+        """What a signal handler that waits lets go."""
+        return self.lock, self.publishing
 
     def start(self, terms: Terms) -> None:
         """Start the workers; if this raises, an interrupt for one, none is left.
