@@ -2,14 +2,13 @@
 
 #include <string.h>
 
+#define PCN_COPY_PAGE 4096u
+#define PCN_COPY_LINE 64u
+#define PCN_COPY_AHEAD 128u /* bytes that are asked for in advance; no address is a wrong one */
+
 #ifdef __SSE2__
 
 #include <emmintrin.h>
-
-#define PCN_COPY_PAGE 4096u
-#define PCN_COPY_PAGES 4u /* side by side */
-#define PCN_COPY_LINE 64u
-#define PCN_COPY_AHEAD 128u /* bytes that are asked for in advance; no address is a wrong one */
 
 static void copy_line(uint8_t *to, const uint8_t *from)
 {
@@ -25,9 +24,9 @@ static void copy_line(uint8_t *to, const uint8_t *from)
 }
 
 /* Whole groups of pages, of which the target's begin at a line; returns the bytes copied. */
-static uint64_t copy_past_caches(uint8_t *to, const uint8_t *from, uint64_t length)
+static inline uint64_t copy_groups(uint8_t *to, const uint8_t *from, uint64_t length,
+                                   const uint64_t group)
 {
-    const uint64_t group = PCN_COPY_PAGES * PCN_COPY_PAGE;
     uint64_t done = 0;
     for (; length - done >= group; done += group)
         for (uint64_t line = done; line < done + PCN_COPY_PAGE; line += PCN_COPY_LINE)
@@ -37,27 +36,47 @@ static uint64_t copy_past_caches(uint8_t *to, const uint8_t *from, uint64_t leng
     return done;
 }
 
-void pcn_copy(uint8_t *to, const void *from, uint64_t length)
+void pcn_copy_past_caches(uint8_t *to, const uint8_t *from, uint64_t length, bool abreast)
 {
-    const uint8_t *bytes = from;
-    if (length >= PCN_LEAST_PAST_CACHES) {
-        uint64_t before = -(uintptr_t)to % PCN_COPY_LINE;
-        memcpy(to, bytes, before);
-        uint64_t done = before + copy_past_caches(to + before, bytes + before, length - before);
-        to += done;
-        bytes += done;
-        length -= done;
-    }
-    if (length)
-        memcpy(to, bytes, length);
+    uint64_t done = -(uintptr_t)to % PCN_COPY_LINE;
+    if (done > length)
+        done = length;
+    memcpy(to, from, done);
+    done += abreast ? copy_groups(to + done, from + done, length - done, 4 * PCN_COPY_PAGE)
+                    : copy_groups(to + done, from + done, length - done, PCN_COPY_PAGE);
+    memcpy(to + done, from + done, length - done);
+}
+
+enum maker { UNKNOWN, INTEL, AMD };
+
+static enum maker maker(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_is("intel") ? INTEL : __builtin_cpu_is("amd") ? AMD : UNKNOWN;
 }
 
 #else
 
-void pcn_copy(uint8_t *to, const void *from, uint64_t length)
+enum maker { UNKNOWN, INTEL };
+
+static enum maker maker(void)
 {
-    if (length)
-        memcpy(to, from, length);
+    return UNKNOWN;
+}
+
+void pcn_copy_past_caches(uint8_t *to, const uint8_t *from, uint64_t length, bool abreast)
+{
+    (void)abreast;
+    memcpy(to, from, length);
 }
 
 #endif
+
+void pcn_copy(uint8_t *to, const void *from, uint64_t length)
+{
+    enum maker made_by = length < PCN_LEAST_PAST_CACHES ? UNKNOWN : maker();
+    if (made_by != UNKNOWN)
+        pcn_copy_past_caches(to, from, length, made_by == INTEL);
+    else if (length)
+        memcpy(to, from, length);
+}

@@ -1,22 +1,30 @@
 /* Copies into shared memory.
  *
- * What is large is written past the caches, several pages side by side. A plain copy reads each
- * line of the target before it writes it, and leaves there what another process is to read; the C
- * library's goes past the caches only from three quarters of the largest cache on, which a machine
- * may have 100 MiB of. Side by side, because one page after the other keeps fewer of the memory's
- * banks at work (measured: 0.9 times the plain copy, side by side 1.1 to 1.4 times).
+ * What is large is written past the caches. A plain copy reads each line of the target before it
+ * writes it, and leaves there what another process is to read; the C library's goes past the caches
+ * only from three quarters of the largest cache on, which a machine may have 100 MiB of.
+ *
+ * In which order is a question of who made the processor. With one process that copies and one
+ * that reads, of 4 to 32 MiB, measured against the plain copy: on a Xeon one page after the other
+ * 0.9 times, four abreast 1.1 to 1.4 times; on an EPYC (Zen 3) one after the other 1.2 to 1.7
+ * times, four abreast 0.4 times. Where neither was measured, the C library knows best.
  *
  * The bytes are there for everybody when it returns: it ends with a fence, so a release behind it
  * publishes them as any others. A death in its midst leaves some of them; nobody was told. */
 #ifndef PCN_COPY_H
 #define PCN_COPY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* From so many bytes on; below that the reader finds them in a cache. */
-#define PCN_LEAST_PAST_CACHES (2u << 20)
+#define PCN_LEAST_PAST_CACHES (4u << 20)
 
 /* `from` may have any alignment, and may be NULL if there is nothing. The two do not overlap. */
 void pcn_copy(uint8_t *to, const void *from, uint64_t length);
+
+/* The same for who knows that it is large, and how it is to be done: four pages abreast, or one
+ * after the other. A plain copy where there is no way past the caches. */
+void pcn_copy_past_caches(uint8_t *to, const uint8_t *from, uint64_t length, bool abreast);
 
 #endif
