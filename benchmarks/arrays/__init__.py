@@ -16,6 +16,8 @@ SUITE = Suite(
         Budget("in_sum", "ray", 4),
         Budget("out", "stdlib_fork", 10),
         Budget("out", "ray", 2),
+        Budget("out_first", "stdlib_fork", 10),
+        Budget("out_first", "ray", 2),
         Ceiling("shared_sum", "the clock", 60, unit=MILLISECONDS),
         Ceiling("shared_touch", "the clock", 60, unit=MILLISECONDS),
     ),
