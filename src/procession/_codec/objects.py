@@ -30,6 +30,8 @@ a signal handler's for one."""
 
 loads = pickle.loads
 
+quick_loads = _core.quick_loads
+"""The same without its options: what is small and plain is read by the core at once."""
 
 _AS_PLAIN = frozenset(
     {

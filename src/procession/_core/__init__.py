@@ -13,8 +13,8 @@
   ``bind_queue.c`` with ``bind_put.c``, ``bind_get.c``, ``bind_items.c`` and ``bind_finish.c``;
   ``bind_guarded.c`` values with a lock.
 - Bytes: ``bind_memory.c`` plain ones in the arena, ``bind_private.c`` views of them that are one
-  process's own, ``bind_room.c`` waits for room, ``bind_pickle.c`` is plain pickle of what is
-  small.
+  process's own, ``bind_room.c`` waits for room, ``bind_pickle.c`` pickles what is small and
+  ``bind_plain.c`` what is plain.
 - ``bind_census.c`` lists who holds what and who waits for it, of any family.
 - ``bind_raised.c``: exceptions that are taken, or wait until what has begun is done.
 - ``bind_failpoint.c``: the tests' fail points.
@@ -59,6 +59,7 @@ from procession._core.binding import (
     pack_numbers,
     pins_made,
     quick_dumps,
+    quick_loads,
     same_bytes,
     settle,
     stay_out,
@@ -102,6 +103,7 @@ __all__ = [
     "pack_numbers",
     "pins_made",
     "quick_dumps",
+    "quick_loads",
     "same_bytes",
     "settle",
     "stay_out",

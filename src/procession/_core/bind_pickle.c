@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "bind_plain.h"
+
 #define DEEP 3  /* so many levels of containers are looked into beforehand */
 #define WIDE 8  /* so many things of a tuple or dict */
 #define AMONG 4 /* and of a list: they are alike, as a rule */
@@ -308,6 +310,9 @@ static bool has_large_part(PyObject *made)
 
 PyObject *quick_pickle(PyObject *value)
 {
+    PyObject *plain = plain_pickle(value);
+    if (plain || PyErr_Occurred())
+        return plain;
     int left = MOST;
     enum weight weight = weigh(value, DEEP, &left);
     if (weight != LIGHT && PyErr_Occurred()) /* an interrupt */
@@ -337,6 +342,24 @@ static PyObject *quick_dumps(PyObject *module, PyObject *value)
 {
     (void)module;
     return quick_pickle(value);
+}
+
+static PyObject *quick_loads(PyObject *module, PyObject *content)
+{
+    static PyObject *loads;
+    (void)module;
+    PyObject *value = NULL;
+    if (PyBytes_CheckExact(content))
+        value = plain_load((const uint8_t *)PyBytes_AsString(content), PyBytes_Size(content));
+    if (value)
+        return value;
+    PyErr_Clear(); /* no memory, or no text: pickle says so, if it is so */
+    if (!loads) {
+        PyObject *pickle = PyImport_ImportModule("_pickle");
+        loads = pickle ? PyObject_GetAttrString(pickle, "loads") : NULL;
+        Py_XDECREF(pickle);
+    }
+    return loads ? PyObject_CallFunctionObjArgs(loads, content, NULL) : NULL;
 }
 
 bool is_pickles_refusal(void)
@@ -383,6 +406,7 @@ PyMethodDef pickle_methods[] = {
     {"quick_dumps", quick_dumps, METH_O,
      "quick_dumps(value): pickle.dumps(value, 5); None if there is something in it that is to "
      "travel apart, large bytes, or a buffer that lies in frozen memory; or a read-only array."},
+    {"quick_loads", quick_loads, METH_O, "quick_loads(content): pickle.loads(content)."},
     {"heavy_types", heavy_types, METH_O,
      "heavy_types(types): the types that quick_dumps() looks at before it begins, keys of a dict, "
      "which may grow. Its values are called with an instance, and tell how many bytes it has; None: "

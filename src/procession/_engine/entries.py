@@ -12,7 +12,7 @@ from procession._codec.buffers import loads_apart, size_of
 from procession._codec.exceptions import decode_exception
 from procession._codec.functions import Sent
 from procession._codec.given import Given
-from procession._codec.objects import loads, short_repr
+from procession._codec.objects import quick_loads, short_repr
 from procession._engine.ending import completed
 from procession._engine.options import PLAIN, Options
 from procession._engine.outline import outline_call
@@ -73,7 +73,7 @@ def decode(
     """
     if kind == messages.VALUE:
         try:
-            return True, loads(payload) if type(payload) is bytes else loads_apart(payload)
+            return True, quick_loads(payload) if type(payload) is bytes else loads_apart(payload)
         except Exception as error:
             return False, noted(error)
     if kind == FAILURE:
@@ -228,7 +228,7 @@ class Task(Record):
             kind, payload, _ = answer
             if kind == _VALUE:  # the hot path
                 try:
-                    value = loads(payload) if type(payload) is bytes else loads_apart(payload)
+                    value = quick_loads(payload) if type(payload) is bytes else loads_apart(payload)
                     decoded = True, value
                 except Exception as error:
                     decoded = False, noted(error)

@@ -20,7 +20,7 @@ from procession._codec.buffers import dumps_answer
 from procession._codec.exceptions import encode_raised
 from procession._codec.functions import ANEW_FOR_EACH, FunctionCache, FunctionMissing
 from procession._codec.items import Items, loads_items, since
-from procession._codec.objects import loads, reducers
+from procession._codec.objects import loads, quick_loads, reducers
 from procession._core import Channel, quick_dumps
 from procession._worker.state import here
 from procession._worker.stopping import leave_out_the_handler
@@ -96,9 +96,9 @@ class Invoker:
             if kind == messages.CALL or kind == messages.CALL_ONE:
                 call = self._known.get(function) or self._load(function, code)
                 if kind == messages.CALL_ONE:
-                    value = call(loads(payload))
+                    value = call(quick_loads(payload))
                 else:
-                    args, kwds = loads(payload)
+                    args, kwds = quick_loads(payload)
                     value = call(*args, **kwds)
                 try:
                     if len(reducers.table) == reducers.harmless:
