@@ -338,7 +338,7 @@ class _Batch(Task):
     results: Any
 
     def __init__(self, call: _Call, tasks: Any, tell: Callable[[Any], object]) -> None:
-        super().__init__(_run, options=call._options)
+        super().__init__(None, _run, call._options)
         self._call = call
         self._is_noted = False
         self._outline = _outline(tasks)

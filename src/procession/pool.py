@@ -152,9 +152,10 @@ class Pool:
             ValueError: the pool is closed.
             Exception: what pickle says of arguments that can not be pickled.
         """
+        result = AsyncResult(self, func, self._options)
         if callback is not None or error_callback is not None:
             _require_callable(callback, error_callback)
-        result = AsyncResult(self, func, callback, error_callback)
+            result.call(callback, error_callback)
         self._engine.submit(result, tuple(args), dict(kwds))
         return result
 

@@ -8,6 +8,7 @@ import pytest
 
 from procession._engine.entries import Task
 from procession._engine.feeding import Feeder
+from procession._engine.options import PLAIN
 
 
 class Ring:
@@ -61,7 +62,7 @@ def test_a_new_feeder_is_empty() -> None:
 def test_records_are_sent_in_order_as_far_as_there_is_room(room: int) -> None:
     ring = Ring(room)
     feeder = Feeder(ring.send)
-    records = [Task(abs) for _ in range(5)]
+    records = [Task(None, abs, PLAIN) for _ in range(5)]
     feeder.records.extend(records)
     feeder.feed_records()
     assert ring.taken == records[:room]
@@ -76,7 +77,7 @@ def test_records_are_sent_in_order_as_far_as_there_is_room(room: int) -> None:
 def test_a_full_ring_loses_nothing_however_often_it_is_tried() -> None:
     ring = Ring(0)
     feeder = Feeder(ring.send)
-    records = [Task(abs) for _ in range(3)]
+    records = [Task(None, abs, PLAIN) for _ in range(3)]
     feeder.records.extend(records)
     for _ in range(10):
         feeder.feed_records()
@@ -91,7 +92,7 @@ def test_a_full_ring_loses_nothing_however_often_it_is_tried() -> None:
 def test_what_was_sent_before_an_interrupt_is_not_sent_again(block: int) -> None:
     ring = Ring(10)
     feeder = Feeder(ring.send)
-    sent, waiting = Task(abs), Task(abs)
+    sent, waiting = Task(None, abs, PLAIN), Task(None, abs, PLAIN)
     sent.block = block
     feeder.records.extend([sent, waiting])
     feeder.feed_records()
@@ -104,7 +105,7 @@ def test_an_interrupt_while_sending_keeps_the_record() -> None:
         raise KeyboardInterrupt
 
     feeder = Feeder(interrupted)
-    record = Task(abs)
+    record = Task(None, abs, PLAIN)
     feeder.records.append(record)
     with pytest.raises(KeyboardInterrupt):
         feeder.feed_records()

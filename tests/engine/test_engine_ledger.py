@@ -6,6 +6,7 @@ from typing import Any
 
 from procession._engine.entries import Task
 from procession._engine.ledger import Ledger
+from procession._engine.options import PLAIN
 
 
 def test_numbers_begin_at_one_and_are_never_reused() -> None:
@@ -42,7 +43,7 @@ def test_the_earliest_and_the_latest_are_told_by_when_they_were_sent() -> None:
     ledger = Ledger()
     assert ledger.earliest() is None
     assert ledger.latest() is None
-    first, second, third = (Task(abs) for _ in range(3))
+    first, second, third = (Task(None, abs, PLAIN) for _ in range(3))
     ledger.open.update({2: first, 1: second, 3: third})
     assert (ledger.earliest(), ledger.latest()) == (first, third)
     del ledger.open[2]

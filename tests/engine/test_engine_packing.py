@@ -128,7 +128,7 @@ def test_given_up_at_any_moment_all_is_given_back(
 
 
 def _submit(engine: FakeEngine, item: int, options: Options = PLAIN) -> Task:
-    task = Task(abs, options=options)
+    task = Task(None, abs, options)
     engine.submit(task, (Item(item),), {})
     return task
 
@@ -194,7 +194,7 @@ def test_a_record_that_is_sent_again_names_what_it_named() -> None:
     for text in ("", "x" * 2 * INLINE):
         arena = FakeArena(BUDGET, [30])
         engine = FakeEngine(2, None, arena)
-        task = Task(abs, options=Options(retries=2))
+        task = Task(None, abs, Options(retries=2))
         engine.submit(task, (Item(1), text), {})
         for _ in range(2):
             engine.claim()

@@ -41,7 +41,8 @@ def _blocks_as_in_the_fake() -> Iterator[None]:
 
 
 def _submit(engine: FakeEngine, options: Options = PLAIN, argument: Any = 7, **calls: Any) -> Task:
-    task = Task(abs, options=options, **calls)
+    task = Task(None, abs, options)
+    task.call(calls.get("callback"), calls.get("error_callback"))
     engine.submit(task, (argument,), {})
     return task
 

@@ -77,12 +77,8 @@ static Channel *channel_allocate(PyTypeObject *type, int supervisor)
     self->supervisor = supervisor;
     self->scratch = PyMem_Malloc(COLLECT_ROOM);
     self->published = PyDict_New();
-    self->answer_name = PyUnicode_InternFromString("answer");
-    self->attend_name = PyUnicode_InternFromString("attend");
-    self->block_name = PyUnicode_InternFromString("block");
     self->append_name = PyUnicode_InternFromString("append");
-    if (!self->scratch || !self->published || !self->answer_name || !self->attend_name ||
-        !self->block_name || !self->append_name) {
+    if (!self->scratch || !self->published || !self->append_name) {
         Py_DECREF(self);
         PyErr_NoMemory();
         return NULL;
@@ -185,9 +181,6 @@ static void channel_dealloc(Channel *self)
     release_quietly(self);
     PyMem_Free(self->scratch);
     Py_XDECREF(self->published);
-    Py_XDECREF(self->answer_name);
-    Py_XDECREF(self->attend_name);
-    Py_XDECREF(self->block_name);
     Py_XDECREF(self->append_name);
     Py_XDECREF(self->map);
     Py_XDECREF(self->starmap);

@@ -35,7 +35,7 @@ typedef struct {
     struct waiter *waiters;
     uint32_t wakes;         /* counts the calls of wake(), for threads that are about to wait */
     PyObject *published;    /* dict: the ids of published blocks that are not freed yet */
-    PyObject *answer_name, *attend_name, *block_name, *append_name;
+    PyObject *append_name;
     PyObject *map, *starmap; /* the builtin, and itertools'; run() makes them when it is asked */
     bool in_task;           /* user's code runs: the parent may ask it to stop */
     uint8_t *scratch;       /* PCN_INLINE_LIMIT for a claim, COLLECT_ROOM for a collection */

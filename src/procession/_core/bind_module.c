@@ -1,5 +1,6 @@
 #include "binding.h"
 
+#include "bind_entry.h"
 #include "bind_locks.h"
 #include "bind_memory.h"
 #include "bind_object.h"
@@ -14,6 +15,7 @@ static const struct {
     PyTypeObject **known;
 } types[] = {
     {"Channel", &channel_spec, NULL},
+    {"Entry", &entry_spec, &entry_type},
     {"Guarded", &guarded_spec, NULL},
     {"Memory", &memory_spec, &memory_type},
     {"Mutex", &mutex_spec, NULL},

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bind_apart.h"
+#include "bind_entry.h"
 #include "bind_memory.h"
 #include "bind_raised.h"
 #include "platform.h"
@@ -20,9 +21,9 @@
 
 /* ---- handing out ---- */
 
-static int has_answer(const Channel *self, PyObject *entry)
+static int has_answer(PyObject *entry)
 {
-    PyObject *answer = PyObject_GetAttr(entry, self->answer_name);
+    PyObject *answer = entry_get(entry, ENTRY_ANSWER);
     if (!answer)
         return -1;
     Py_DECREF(answer);
@@ -48,8 +49,7 @@ static int append_arrival(const Channel *self, PyObject *arrivals, PyObject *ent
     return failed;
 }
 
-static int set_answer(const Channel *self, PyObject *entry, uint32_t kind, PyObject *payload,
-                      uint64_t nanoseconds)
+static int set_answer(PyObject *entry, uint32_t kind, PyObject *payload, uint64_t nanoseconds)
 {
     PyObject *answer = PyTuple_New(3);
     if (!answer)
@@ -59,22 +59,20 @@ static int set_answer(const Channel *self, PyObject *entry, uint32_t kind, PyObj
     PyTuple_SetItem(answer, 2, PyLong_FromUnsignedLongLong(nanoseconds));
     if (PyBytes_CheckExact(payload))
         PyObject_GC_UnTrack(answer); /* nothing in it could be in a circle */
-    int failed = PyObject_SetAttr(entry, self->answer_name, answer);
-    Py_DECREF(answer);
-    return failed;
+    return entry_set(entry, ENTRY_ANSWER, answer);
 }
 
 /* An answer to the entry that has just left the ledger; see hand_out(). */
 static int answer_entry(const Channel *self, const struct pcn_message *message, PyObject *payload,
                         PyObject *entry, PyObject *arrivals)
 {
-    PyObject *attend = PyObject_GetAttr(entry, self->attend_name);
+    PyObject *attend = entry_get(entry, ENTRY_ATTEND);
     if (!attend)
         return -1;
     int outcome = 1;
     if (attend == Py_True || message->kind > LAST_OUTCOME_KIND)
         outcome = append_arrival(self, arrivals, entry, message, payload, message->function);
-    else if (set_answer(self, entry, message->kind, payload, message->function) < 0 ||
+    else if (set_answer(entry, message->kind, payload, message->function) < 0 ||
              (attend != Py_False && append(self, attend, entry) < 0))
         outcome = -1;
     Py_DECREF(attend);
@@ -141,7 +139,7 @@ static void wake_answered(Channel *self, const struct waiter *me, struct raised 
     }
     for (Py_ssize_t at = 0; entries && at < PyList_Size(entries); at++) {
         PyObject *entry = PyList_GetItem(entries, at);
-        int answered = has_answer(self, entry);
+        int answered = has_answer(entry);
         if (answered == 0)
             continue;
         if (answered < 0 && PyErr_ExceptionMatches(PyExc_Exception))
@@ -344,7 +342,7 @@ static PyObject *wait_for(Channel *self, struct waiter *me, PyObject *open, PyOb
         uint32_t pokes = pcn_channel_pokes(self->channel);
         if (collect(self, open, arrivals, me) < 0)
             return NULL;
-        int answered = has_answer(self, me->entry);
+        int answered = has_answer(me->entry);
         Py_ssize_t waiting = answered < 0 ? -1 : PyObject_Size(arrivals);
         if (waiting < 0)
             return NULL;

@@ -4,14 +4,12 @@
  * could interrupt runs in between. */
 #include "bind_channel.h"
 
+#include "bind_entry.h"
 #include "bind_memory.h"
 
-static int note_block(const Channel *self, PyObject *entry, pcn_block_id block)
+static int note_block(PyObject *entry, pcn_block_id block)
 {
-    PyObject *number = PyLong_FromUnsignedLong(block);
-    int failed = number ? PyObject_SetAttr(entry, self->block_name, number) : -1;
-    Py_XDECREF(number);
-    return failed;
+    return entry_set(entry, ENTRY_BLOCK, PyLong_FromUnsignedLong(block));
 }
 
 /* Push the record. The entry is in `open` before anybody can answer, and only if it is sent. */
@@ -76,24 +74,9 @@ PyObject *channel_submit(Channel *self, PyObject *const *args, Py_ssize_t count)
     PyBuffer_Release(&payload);
     if (status == PCN_FULL)
         Py_RETURN_FALSE;
-    if (status == PCN_OK && note_block(self, args[0], message.block) == 0)
+    if (status == PCN_OK && note_block(args[0], message.block) == 0)
         return PyLong_FromUnsignedLongLong(position + 1);
     return PyErr_Occurred() ? NULL : raise_status(status);
-}
-
-static PyObject *interned(PyObject **name, const char *text)
-{
-    if (!*name)
-        *name = PyUnicode_InternFromString(text);
-    return *name;
-}
-
-/* Set the entry's attribute. Takes the reference to the value, which may be NULL with an exception. */
-static int set(PyObject *entry, PyObject **name, const char *text, PyObject *value)
-{
-    int failed = value && interned(name, text) ? PyObject_SetAttr(entry, *name, value) : -1;
-    Py_XDECREF(value);
-    return failed;
 }
 
 /* Two integers of a tuple: the function's number and code. */
@@ -126,7 +109,6 @@ static PyObject *pickled_arguments(PyObject *arguments)
 /* It has been pickled, and is small. 1: it is sent; 0: nothing is done; -1. */
 static int call_now(Channel *self, PyObject *const *args, PyObject *payload)
 {
-    static PyObject *number_name, *kind_name, *sent_name, *payload_name, *position_name;
     unsigned long long task, function, code;
     if (both_numbers(args[3], &function, &code) < 0)
         return -1;
@@ -137,10 +119,10 @@ static int call_now(Channel *self, PyObject *const *args, PyObject *payload)
     uint64_t position = 0;
     int outcome = -1;
     if (arena && channel_is_parent(self) && unsigned_argument(number, &task) == 0 &&
-        set(args[0], &number_name, "number", Py_NewRef(number)) == 0 &&
-        set(args[0], &kind_name, "kind", PyLong_FromLong(0)) == 0 &&
-        set(args[0], &sent_name, "sent", Py_NewRef(args[3])) == 0 &&
-        set(args[0], &payload_name, "payload", Py_NewRef(payload)) == 0) {
+        entry_set(args[0], ENTRY_NUMBER, Py_NewRef(number)) == 0 &&
+        entry_set(args[0], ENTRY_KIND, PyLong_FromLong(0)) == 0 &&
+        entry_set(args[0], ENTRY_SENT, Py_NewRef(args[3])) == 0 &&
+        entry_set(args[0], ENTRY_PAYLOAD, Py_NewRef(payload)) == 0) {
         struct pcn_message message = {.task = task,
                                       .function = function,
                                       .code = (uint32_t)code,
@@ -156,9 +138,9 @@ static int call_now(Channel *self, PyObject *const *args, PyObject *payload)
         else if (status != PCN_OK) {
             if (!PyErr_Occurred())
                 raise_status(status);
-        } else if (note_block(self, args[0], 0) == 0 &&
-                 set(args[0], &position_name, "position",
-                     PyLong_FromUnsignedLongLong(position + 1)) == 0)
+        } else if (note_block(args[0], 0) == 0 &&
+                   entry_set(args[0], ENTRY_POSITION,
+                             PyLong_FromUnsignedLongLong(position + 1)) == 0)
             outcome = 1;
     }
     Py_DECREF(number);

@@ -187,6 +187,23 @@ class Barrier(_Handle):
     def broken(self) -> bool: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
 
+class Entry:
+    answer: Any
+    attend: Any
+    block: Any
+    callback: Any
+    decoded: Any
+    error_callback: Any
+    function: Any
+    kind: Any
+    number: Any
+    options: Any
+    owner: Any
+    payload: Any
+    position: Any
+    sent: Any
+    def __init__(self, owner: Any, function: Any, options: Any, /) -> None: ...
+
 @final
 class Channel:
     def __new__(

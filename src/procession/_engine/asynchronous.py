@@ -86,11 +86,7 @@ class Call(Task):
     __slots__ = ("_ask", "is_sent", "is_wanted")
 
     def __init__(self, ask: Ask, function: Callable[..., Any], options: Options) -> None:
-        self.answer = None
-        self._decoded = None
-        self.block = None
-        self.function = function
-        self.options = options
+        super().__init__(None, function, options)
         self.attend = True
         self._ask = ask
         self.is_sent = False

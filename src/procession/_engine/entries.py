@@ -13,8 +13,9 @@ from procession._codec.exceptions import decode_exception
 from procession._codec.functions import Sent
 from procession._codec.given import Given
 from procession._codec.objects import quick_loads, short_repr
+from procession._core import Entry
 from procession._engine.ending import completed
-from procession._engine.options import PLAIN, Options
+from procession._engine.options import Options
 from procession._engine.outline import outline_call
 from procession._engine.policy import Ended, Failure, Fate
 from procession.errors.pool import TaskTimeout, WorkerDied
@@ -128,10 +129,13 @@ def death_error(death: Death, task: str, item: int | None) -> Exception:
     return error
 
 
-class Record:
+class Record(Entry):
     """One record of the task ring: a task, or a part of a map or imap call.
 
+    The attributes lie in the core, which sets some of them.
+
     Attributes:
+        owner: whom it was made by.
         number: its place in the ledger.
         kind, sent, payload: what the worker gets; kept until it is answered, to be sent again, and
             with it the memory that the payload names.
@@ -144,18 +148,7 @@ class Record:
         answer: its answer; None before.
     """
 
-    __slots__ = (
-        "answer",
-        "attend",
-        "block",
-        "function",
-        "kind",
-        "number",
-        "options",
-        "payload",
-        "position",
-        "sent",
-    )
+    __slots__ = ()
 
     first = 0
     end = 1
@@ -189,30 +182,25 @@ class Task(Record):
 
     Attributes:
         callback, error_callback: called with the value or the exception, before ``answer`` is set.
+        decoded: ``(True, value)`` or ``(False, exception)``, once somebody asked for that.
     """
 
-    __slots__ = ("__weakref__", "_arrived", "_decoded", "callback", "error_callback")
+    __slots__ = ("__weakref__", "_arrived")
 
     answer: Answer | None
+    decoded: tuple[bool, Any] | None
 
     _arrived: Answer
-    _decoded: tuple[bool, Any] | None
 
-    def __init__(
+    def call(
         self,
-        function: Callable[..., Any],
-        callback: Callable[[Any], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
-        options: Options = PLAIN,
+        callback: Callable[[Any], object] | None,
+        error_callback: Callable[[BaseException], object] | None,
     ) -> None:
-        self.answer = None
-        self._decoded = None
-        self.block = None
-        self.function = function
-        self.options = options
+        """Have one of them called when it is answered. Before it is sent."""
         self.callback = callback
         self.error_callback = error_callback
-        self.attend = callback is not None or error_callback is not None
+        self.attend = self.has_callback
 
     @property
     def has_callback(self) -> bool:
@@ -222,7 +210,7 @@ class Task(Record):
     def outcome(self) -> tuple[bool, Any]:
         """``(True, value)`` or ``(False, exception)``; only when there is an answer."""
         answer = self.answer  # read first: another thread may be at the same
-        decoded = self._decoded
+        decoded = self.decoded
         if decoded is None:
             assert answer is not None
             kind, payload, _ = answer
@@ -234,7 +222,7 @@ class Task(Record):
                     decoded = False, noted(error)
             else:
                 decoded = decode(kind, payload, self.describe, self.options.timeout)
-            self._decoded = decoded
+            self.decoded = decoded
             self.answer = (kind, None, 0)  # the decoded value is enough to keep
             self.payload = b""
         return decoded
@@ -274,7 +262,7 @@ class Task(Record):
             success, value = decode(kind, payload, self.describe, self.options.timeout)
         except BaseException as error:  # unpickling exits: nobody else is here to get that
             success, value = False, error
-        self._decoded = success, value
+        self.decoded = success, value
         callback = self.callback if success else self.error_callback
         try:
             if callback is not None:

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from procession._codec import messages
 from procession._engine.checking import check_timeout
 from procession._engine.entries import CANCELLED, FAILURE, Task, function_name
-from procession._engine.options import Options
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
@@ -60,10 +59,9 @@ class Future(Task, concurrent.futures.Future[_T]):
     asked for; from then on it is *watched*: the attendant tells those who want to know.
     """
 
-    __slots__ = ("_engine",)
+    __slots__ = ()
 
-    callback = None  # the future's own callbacks are run by call_back()
-    error_callback = None
+    owner: Engine
 
     _condition: Condition = _Watched()  # type: ignore[assignment]
     _waiters: list[Any] = _Watched()  # type: ignore[assignment]
@@ -71,15 +69,6 @@ class Future(Task, concurrent.futures.Future[_T]):
     _is_watched = False
     _is_told = False  # those who wait know; changed under the condition
     _is_running = False  # somebody said so
-
-    def __init__(self, engine: Engine, function: Callable[..., _T], options: Options) -> None:
-        self.answer = None
-        self._decoded = None
-        self.block = None
-        self.attend = False
-        self.function = function
-        self.options = options
-        self._engine = engine
 
     # ---- asking
 
@@ -93,9 +82,9 @@ class Future(Task, concurrent.futures.Future[_T]):
         """
         if timeout is not None:
             check_timeout(timeout)
-        if self.answer is None and not self._engine.wait(self, timeout):
+        if self.answer is None and not self.owner.wait(self, timeout):
             raise TimeoutError(f"no result within {timeout} seconds")
-        success, value = self._decoded or self.outcome()
+        success, value = self.decoded or self.outcome()
         if success:
             return value  # type: ignore[no-any-return]
         try:
@@ -112,9 +101,9 @@ class Future(Task, concurrent.futures.Future[_T]):
         """
         if timeout is not None:
             check_timeout(timeout)
-        if self.answer is None and not self._engine.wait(self, timeout):
+        if self.answer is None and not self.owner.wait(self, timeout):
             raise TimeoutError(f"no result within {timeout} seconds")
-        success, value = self._decoded or self.outcome()
+        success, value = self.decoded or self.outcome()
         if success:
             return None
         if self.cancelled():
@@ -124,11 +113,11 @@ class Future(Task, concurrent.futures.Future[_T]):
 
     def done(self) -> bool:
         """Whether there is an outcome, or it was cancelled."""
-        return self.answer is not None or self._engine.wait(self, 0)
+        return self.answer is not None or self.owner.wait(self, 0)
 
     def running(self) -> bool:
         """Whether a worker is at it now."""
-        return not self.done() and (self._is_running or self._engine.is_at_work(self))
+        return not self.done() and (self._is_running or self.owner.is_at_work(self))
 
     def cancelled(self) -> bool:
         """Whether it was cancelled."""
@@ -141,7 +130,7 @@ class Future(Task, concurrent.futures.Future[_T]):
         Returns:
             False if it was done before; else its result is a ``CancelledError``.
         """
-        if self.answer is not None or not self._engine.cancel(self):
+        if self.answer is not None or not self.owner.cancel(self):
             return self.cancelled()
         if self._is_watched:
             self._tell()
@@ -190,10 +179,10 @@ class Future(Task, concurrent.futures.Future[_T]):
         with self._condition:
             if self.answer is not None:
                 raise InvalidStateError(f"{self._state}: {self!r}")
-            self._decoded = success, value
+            self.decoded = success, value
             self.answer = (messages.VALUE if success else FAILURE, None, 0)
             self._tell()
-        self._engine.channel.wake(self)
+        self.owner.channel.wake(self)
         self._run_callbacks()
 
     # ---- being watched
@@ -210,12 +199,12 @@ class Future(Task, concurrent.futures.Future[_T]):
             self.attend = True
             self._await()
         if self.answer is None:
-            self._engine.attendant.step_aside()  # a callback asks, and may wait for it
+            self.owner.attendant.step_aside()  # a callback asks, and may wait for it
         return own
 
     def _await(self) -> None:
         """Have the attendant wait for the answer."""
-        engine = self._engine
+        engine = self.owner
         callers = engine.with_callbacks
         callers.add(self)
         if self.answer is not None:
@@ -234,7 +223,7 @@ class Future(Task, concurrent.futures.Future[_T]):
         try:
             self.outcome()
         except BaseException as error:  # unpickling exits: nobody else is here to get that
-            self._decoded = False, error
+            self.decoded = False, error
         self._tell()
         self._run_callbacks()
 
@@ -248,8 +237,8 @@ class Future(Task, concurrent.futures.Future[_T]):
             if self._is_told:
                 return
             self._is_told = True
-            self._engine.with_callbacks.discard(self)
-            answer, decoded = self.answer, self._decoded
+            self.owner.with_callbacks.discard(self)
+            answer, decoded = self.answer, self.decoded
             assert answer is not None
             success = answer[0] == messages.VALUE if decoded is None else decoded[0]
             for waiter in self._waiters:
@@ -293,9 +282,9 @@ class Future(Task, concurrent.futures.Future[_T]):
             return "pending"
         if self.cancelled():
             return "cancelled"
-        if self._decoded is None:
+        if self.decoded is None:
             return "finished"
-        success, value = self._decoded
+        success, value = self.decoded
         return f"finished, {'returned' if success else 'raised'} {type(value).__name__}"
 
     def __reduce__(self) -> NoReturn:

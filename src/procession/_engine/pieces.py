@@ -35,17 +35,14 @@ class Piece(Record):
     attend: bool
 
     def __init__(self, job: Job, start: int, first: int, end: int) -> None:
+        super().__init__(job.engine, job.function, job.options)
         self.job = job
-        self.function = job.function
-        self.options = job.options
         self.start = start
         self.first = self.reached = first
         self.end = end
         self.payload = b""
         self.size = 0
         self.failure: BaseException | None = None
-        self.block = None
-        self.answer = None
         self.attend = True
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
 from procession import errors
@@ -34,17 +34,10 @@ class Owner(Protocol):
 class AsyncResult(Task):
     """What ``apply_async`` returns: the outcome of one task, once there is one."""
 
-    __slots__ = ("_pool",)
+    __slots__ = ()
 
-    def __init__(
-        self,
-        pool: Owner,
-        function: Callable[..., Any],
-        callback: Callable[[Any], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
-    ) -> None:
-        super().__init__(function, callback, error_callback, pool._options)
-        self._pool: Owner | None = pool  # kept alive until the outcome is here
+    owner: Owner | None
+    """Its pool, kept alive until the outcome is here."""
 
     def ready(self) -> bool:
         """Whether there is an outcome."""
@@ -75,7 +68,7 @@ class AsyncResult(Task):
         if self.answer is None and not self._wait(timeout):
             raise errors.TimeoutError(f"no result within {timeout} seconds")
         success, value = self.outcome()
-        self._pool = None
+        self.owner = None
         if success:
             return value
         raise value
@@ -86,11 +79,11 @@ class AsyncResult(Task):
         Returns:
             False if there is an outcome already; else ``get`` raises ``CancelledError``.
         """
-        pool = self._pool
+        pool = self.owner
         return pool is not None and pool._engine.cancel(self)
 
     def _wait(self, timeout: float | None) -> bool:
-        pool = self._pool
+        pool = self.owner
         if self.answer is None and pool is not None:
             return pool._engine.wait(self, timeout)
         return True
@@ -105,7 +98,7 @@ class MapResult(AsyncResult):
     __slots__ = ("_job",)
 
     def __init__(self, pool: Owner, job: MapJob) -> None:
-        super().__init__(pool, job.function)
+        super().__init__(pool, job.function, pool._options)
         self._job = job
 
     def outcome(self) -> tuple[bool, Any]:
