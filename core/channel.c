@@ -181,6 +181,25 @@ static enum pcn_status slept(enum pcn_slept how)
     }
 }
 
+/* Whether a task waits for a worker that is to wake up on the very core that we would burn: where
+ * the kernel wakes a sleeper beside who called it, it can not run before we sleep. */
+static bool is_in_the_way(const struct pcn_channel *channel)
+{
+    uint32_t here = pcn_core(), high = pcn_load_relaxed32(&channel->seats_high);
+    bool any = false;
+    if (!pcn_ring_has_records(&channel->tasks))
+        return false;
+    for (uint32_t worker = 0; worker < high; worker++) {
+        const struct pcn_claim *claim = &channel->claims[worker];
+        if (pcn_load_relaxed64(&claim->token) == 0 || pcn_claim_duty(claim) != PCN_SERVE)
+            continue;
+        if (pcn_load_relaxed32(&claim->core) != here)
+            return false;
+        any = true;
+    }
+    return any && here != 0;
+}
+
 uint32_t pcn_channel_pokes(const struct pcn_channel *channel)
 {
     return pcn_load_relaxed32(&channel->pokes);
@@ -194,8 +213,9 @@ enum pcn_status pcn_channel_wait_news(struct pcn_channel *channel, uint32_t poke
         return PCN_OK;
     if (timeout_ns == 0)
         return PCN_TIMEOUT;
-    bool spare = busy_workers(channel) < channel->cores;
-    if (pcn_spin_beside(has_records, ring, &channel->news_misses, spare))
+    uint32_t busy = busy_workers(channel);
+    if ((busy > 0 || !is_in_the_way(channel)) &&
+        pcn_spin_beside(has_records, ring, &channel->news_misses, busy < channel->cores))
         return PCN_OK;
     uint32_t ticket = pcn_doorbell_arm(&channel->news);
     if (pcn_ring_has_records(ring) || pcn_channel_pokes(channel) != pokes_seen)
@@ -267,6 +287,7 @@ enum pcn_status pcn_channel_wait_work(struct pcn_arena *arena, struct pcn_channe
     uint32_t ticket = pcn_doorbell_arm(&channel->work);
     if (has_work(channel, worker))
         return PCN_OK;
+    pcn_store_relaxed32(&channel->claims[worker].core, pcn_core());
     return slept(pcn_doorbell_sleep(&channel->work, ticket, timeout_ns));
 }
 

@@ -14,6 +14,7 @@ void pcn_claim_reset(struct pcn_claim *claim)
     pcn_store_relaxed64(&claim->doomed, 0);
     pcn_store_relaxed64(&claim->stop, 0);
     pcn_store_relaxed32(&claim->area, 0);
+    pcn_store_relaxed32(&claim->core, 0);
 }
 
 void pcn_claim_sign(struct pcn_claim *claim, uint64_t task, uint32_t first, uint32_t end,

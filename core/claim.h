@@ -33,13 +33,14 @@ struct pcn_claim {
     pcn_atomic64 done;       /* pcn_progress: stored once an item has its outcome in the area */
     pcn_atomic64 item_since; /* pcn_now_ns() of the begun item, where that is asked for */
 
-    /* Here only the parent writes, but for `area` (the worker) and `stop` (both). */
+    /* Here only the parent writes, but for `area` and `core` (the worker) and `stop` (both). */
     _Alignas(PCN_CACHE_LINE) pcn_atomic64 doomed; /* the task it is going to kill; 0: none */
     pcn_atomic64 doomed_item; /* and the item, or PCN_ANY_ITEM; written before `doomed` */
     pcn_atomic64 stop;        /* the task that shall stop softly; the worker clears it */
     pcn_atomic64 stop_item;   /* and the item, or PCN_ANY_ITEM; written before `stop` */
     pcn_atomic32 duty;        /* enum pcn_duty; set before a worker sits down, and kept by it */
     pcn_atomic32 area;        /* the block with the outcomes of finished items; 0: none yet */
+    pcn_atomic32 core;        /* where it went to sleep last, + 1; 0: nowhere. Only a hint */
 };
 
 /* Both as one word. Items [begun, end) are not begun; `tag` are the task's low 16 bits. */

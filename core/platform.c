@@ -224,6 +224,11 @@ bool pcn_has_two_cores(void)
     return sched_getaffinity(0, sizeof cores, &cores) != 0 || CPU_COUNT(&cores) > 1;
 }
 
+uint32_t pcn_core(void)
+{
+    return (uint32_t)(sched_getcpu() + 1);
+}
+
 bool pcn_is_main_thread(void)
 {
     return syscall(SYS_gettid) == getpid();

@@ -88,6 +88,9 @@ bool pcn_life_is_held(const pthread_mutex_t *life);
 /* May the calling thread run on more than one core? */
 bool pcn_has_two_cores(void);
 
+/* The core that this thread runs on, + 1; 0: not known. It may be another one right after. */
+uint32_t pcn_core(void);
+
 /* The calling thread is the first of its process (the one that lives as long as it). */
 bool pcn_is_main_thread(void);
 

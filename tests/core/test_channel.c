@@ -1,6 +1,7 @@
 /* The channel: each task answered once, claims that outlive their worker, waiting that ends. */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 
 #include "channel_family.h"
 
@@ -119,6 +120,44 @@ static void waiting_is_bounded(void)
     pool_answer(&arena, &pool, 1, 10);
     CHECK_EQ(pcn_channel_wait_news(pool.channel, 1, FAMILY_PATIENCE_NS), PCN_OK);
     CHECK_EQ(pcn_channel_wait_room(pool.channel, 10, FAMILY_PATIENCE_NS), PCN_OK);
+}
+
+/* Who sleeps is woken on the core that he went to sleep on, for all that one knows. */
+static void the_parent_does_not_spin_where_the_worker_is_to_run(void)
+{
+    struct pcn_arena arena;
+    cpu_set_t before, one;
+    family_make(&arena);
+    struct pool pool = pool_make(&arena, 2, POOL_TASKS);
+    pcn_atomic32 *misses = &pool.channel->news_misses, *cores[2];
+    CHECK_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+    CPU_ZERO(&one);
+    CPU_SET(pcn_core() - 1, &one);
+    CHECK_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    for (uint32_t seat = 0; seat < 2; seat++) {
+        pcn_channel_sit(&arena, pool.channel, seat);
+        cores[seat] = &pool.channel->claims[seat].core;
+        CHECK_EQ(pcn_load_relaxed32(cores[seat]), 0);
+    }
+    CHECK_EQ(pcn_channel_wait_work(&arena, pool.channel, 0, 2000000), PCN_TIMEOUT);
+    CHECK_EQ(pcn_load_relaxed32(cores[0]), pcn_core());
+
+    CHECK_EQ(pcn_channel_wait_news(pool.channel, 0, 2000000), PCN_TIMEOUT);
+    CHECK_EQ(pcn_load_relaxed32(misses), 1); /* there is no task for anybody */
+    CHECK_EQ(pool_submit(&arena, &pool, 1, 10, NULL), PCN_OK);
+    CHECK_EQ(pcn_channel_wait_news(pool.channel, 0, 2000000), PCN_TIMEOUT);
+    CHECK_EQ(pcn_load_relaxed32(misses), 2); /* the other worker has not slept yet */
+    pcn_store_relaxed32(cores[1], pcn_core() + 1);
+    CHECK_EQ(pcn_channel_wait_news(pool.channel, 0, 2000000), PCN_TIMEOUT);
+    CHECK_EQ(pcn_load_relaxed32(misses), 3); /* he may take it, elsewhere */
+    pcn_store_relaxed32(cores[1], pcn_core());
+    CHECK_EQ(pcn_channel_wait_news(pool.channel, 0, 2000000), PCN_TIMEOUT);
+    CHECK_EQ(pcn_load_relaxed32(misses), 3); /* both are to run here */
+    struct pcn_message message;
+    CHECK_EQ(pool_claim(&arena, &pool, &message), PCN_OK);
+    CHECK_EQ(pcn_channel_wait_news(pool.channel, 0, 2000000), PCN_TIMEOUT);
+    CHECK_EQ(pcn_load_relaxed32(misses), 4); /* one runs */
+    CHECK_EQ(sched_setaffinity(0, sizeof before, &before), 0);
 }
 
 #define POKES 2000u
@@ -414,6 +453,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(a_full_ring_says_so_and_keeps_nothing),
     CHECK_CASE(a_closed_channel_is_worked_empty_first),
     CHECK_CASE(waiting_is_bounded),
+    CHECK_CASE(the_parent_does_not_spin_where_the_worker_is_to_run),
     CHECK_CASE(the_last_poke_is_never_slept_through),
     CHECK_CASE(one_task_at_a_time_comes_back),
     CHECK_CASE(many_workers_answer_each_task_once),
