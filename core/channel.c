@@ -288,7 +288,9 @@ enum pcn_status pcn_channel_wait_work(struct pcn_arena *arena, struct pcn_channe
     if (has_work(channel, worker))
         return PCN_OK;
     pcn_store_relaxed32(&channel->claims[worker].core, pcn_core());
-    return slept(pcn_doorbell_sleep(&channel->work, ticket, timeout_ns));
+    enum pcn_status how = slept(pcn_doorbell_sleep(&channel->work, ticket, timeout_ns));
+    pcn_store_relaxed32(&channel->claims[worker].core, 0);
+    return how;
 }
 
 static enum pcn_status publish_answer(struct pcn_arena *arena, struct pcn_channel *channel,

@@ -40,7 +40,7 @@ struct pcn_claim {
     pcn_atomic64 stop_item;   /* and the item, or PCN_ANY_ITEM; written before `stop` */
     pcn_atomic32 duty;        /* enum pcn_duty; set before a worker sits down, and kept by it */
     pcn_atomic32 area;        /* the block with the outcomes of finished items; 0: none yet */
-    pcn_atomic32 core;        /* where it went to sleep last, + 1; 0: nowhere. Only a hint */
+    pcn_atomic32 core;        /* where it sleeps, + 1; 0: it does not. Only a hint */
 };
 
 /* Both as one word. Items [begun, end) are not begun; `tag` are the task's low 16 bits. */

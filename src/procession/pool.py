@@ -155,7 +155,7 @@ class Pool:
         result = AsyncResult(self, func, self._options)
         if callback is not None or error_callback is not None:
             _require_callable(callback, error_callback)
-            result.call(callback, error_callback)
+            result.set_callbacks(callback, error_callback)
         self._engine.submit(result, tuple(args), dict(kwds))
         return result
 

@@ -81,6 +81,19 @@ def test_one_that_is_cut_off_says_what_pickle_says(value: object) -> None:
         assert complaint(quick_loads, content) == complaint(pickle.loads, content)
 
 
+@given(arguments, st.integers(-9, 9) | st.sampled_from([-(2**63), 2**63 - 1]))
+def test_a_frame_of_another_length_says_what_pickle_says(value: object, more: int) -> None:
+    content = bytearray(pickle.dumps(value, 5))
+    length = int.from_bytes(content[3:11], "little") + more
+    content[3:11] = (length % 2**64).to_bytes(8, "little")
+    try:
+        expected = pickle.loads(content)
+    except Exception:
+        assert complaint(quick_loads, bytes(content)) == complaint(pickle.loads, bytes(content))
+    else:
+        assert alike(quick_loads(bytes(content)), expected)
+
+
 OPCODES = b"\x94NKMJ\x8aG\x8cC)\x85\x86\x87(t}su.\x00\x01\x02A"
 
 

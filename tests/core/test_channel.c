@@ -122,6 +122,35 @@ static void waiting_is_bounded(void)
     CHECK_EQ(pcn_channel_wait_room(pool.channel, 10, FAMILY_PATIENCE_NS), PCN_OK);
 }
 
+struct sleeper {
+    struct pcn_arena *arena;
+    struct pcn_channel *channel;
+};
+
+static void *sleep_for_work(void *sleeper)
+{
+    const struct sleeper *it = sleeper;
+    CHECK_EQ(pcn_channel_wait_work(it->arena, it->channel, 0, FAMILY_PATIENCE_NS), PCN_OK);
+    return NULL;
+}
+
+static void it_is_known_where_a_worker_sleeps(void)
+{
+    struct pcn_arena arena;
+    family_make(&arena);
+    struct pool pool = pool_make(&arena, 1, POOL_TASKS);
+    pcn_channel_sit(&arena, pool.channel, 0);
+    const pcn_atomic32 *core = &pool.channel->claims[0].core;
+    struct sleeper sleeper = {&arena, pool.channel};
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, sleep_for_work, &sleeper), 0);
+    while (pcn_load_relaxed32(core) == 0)
+        sched_yield();
+    CHECK_EQ(pool_submit(&arena, &pool, 1, 10, NULL), PCN_OK);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(pcn_load_relaxed32(core), 0);
+}
+
 /* Who sleeps is woken on the core that he went to sleep on, for all that one knows. */
 static void the_parent_does_not_spin_where_the_worker_is_to_run(void)
 {
@@ -140,13 +169,14 @@ static void the_parent_does_not_spin_where_the_worker_is_to_run(void)
         CHECK_EQ(pcn_load_relaxed32(cores[seat]), 0);
     }
     CHECK_EQ(pcn_channel_wait_work(&arena, pool.channel, 0, 2000000), PCN_TIMEOUT);
-    CHECK_EQ(pcn_load_relaxed32(cores[0]), pcn_core());
+    CHECK_EQ(pcn_load_relaxed32(cores[0]), 0); /* it is awake again */
+    pcn_store_relaxed32(cores[0], pcn_core());
 
     CHECK_EQ(pcn_channel_wait_news(pool.channel, 0, 2000000), PCN_TIMEOUT);
     CHECK_EQ(pcn_load_relaxed32(misses), 1); /* there is no task for anybody */
     CHECK_EQ(pool_submit(&arena, &pool, 1, 10, NULL), PCN_OK);
     CHECK_EQ(pcn_channel_wait_news(pool.channel, 0, 2000000), PCN_TIMEOUT);
-    CHECK_EQ(pcn_load_relaxed32(misses), 2); /* the other worker has not slept yet */
+    CHECK_EQ(pcn_load_relaxed32(misses), 2); /* the other worker does not sleep */
     pcn_store_relaxed32(cores[1], pcn_core() + 1);
     CHECK_EQ(pcn_channel_wait_news(pool.channel, 0, 2000000), PCN_TIMEOUT);
     CHECK_EQ(pcn_load_relaxed32(misses), 3); /* he may take it, elsewhere */
@@ -453,6 +483,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(a_full_ring_says_so_and_keeps_nothing),
     CHECK_CASE(a_closed_channel_is_worked_empty_first),
     CHECK_CASE(waiting_is_bounded),
+    CHECK_CASE(it_is_known_where_a_worker_sleeps),
     CHECK_CASE(the_parent_does_not_spin_where_the_worker_is_to_run),
     CHECK_CASE(the_last_poke_is_never_slept_through),
     CHECK_CASE(one_task_at_a_time_comes_back),

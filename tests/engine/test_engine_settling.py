@@ -42,7 +42,7 @@ def _blocks_as_in_the_fake() -> Iterator[None]:
 
 def _submit(engine: FakeEngine, options: Options = PLAIN, argument: Any = 7, **calls: Any) -> Task:
     task = Task(None, abs, options)
-    task.call(calls.get("callback"), calls.get("error_callback"))
+    task.set_callbacks(calls.get("callback"), calls.get("error_callback"))
     engine.submit(task, (argument,), {})
     return task
 

@@ -196,7 +196,7 @@ def test_an_exception_can_be_set_by_hand() -> None:
 
 def test_what_is_cancelled_is_not_to_be_run() -> None:
     future = _future(_engine())
-    future.arrive(future.owner, CANCELLED, None, 0)
+    future.arrive(future._owner, CANCELLED, None, 0)
     assert not future.set_running_or_notify_cancel()
 
 

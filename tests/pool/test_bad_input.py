@@ -279,6 +279,13 @@ def test_the_error_speaks_of_the_object(pool: Pool, call: Callable[[Any, Any], A
     _goes_on(pool)
 
 
+def test_a_result_is_not_to_be_pickled(pool: Pool) -> None:
+    result = pool.apply_async(abs, (-1,))
+    with pytest.raises(TypeError, match=r"send what get\(\) returns"):
+        pool.apply(id, (result,))
+    assert result.get() == 1
+
+
 def test_arguments_are_pickled_before_apply_async_returns(pool: Pool) -> None:
     items = [1, 2, 3]
     result = pool.apply_async(sum, (items,))

@@ -276,7 +276,7 @@ def test_a_result_is_had_after_the_pool_was_closed_and_joined(any_pool: Any) -> 
 def test_a_result_keeps_its_pool_alive(mp: Any, gate: Gate) -> None:
     pool = mp.Pool(1)
     result = pool.apply_async(_through, (gate, 3))
-    kept: Any = result.owner if isinstance(result, AsyncResult) else result._pool
+    kept: Any = result._owner if isinstance(result, AsyncResult) else result._pool
     del pool
     gate.open()
     assert result.get() == 3

@@ -1,5 +1,6 @@
-/* Entry: what stands in a pool's ledger, a task or a part of one. Its fields are attributes like any
- * others for Python; the core reads and writes them where they lie, several for each task. */
+/* Entry: what stands in a pool's ledger, a task or a part of one: a base for classes. Its fields are
+ * attributes; the core reads and writes several of them for each task, where they lie. A class that
+ * has something else by such a name is asked for it by Python alone. */
 #include "bind_entry.h"
 
 #include <stddef.h>
@@ -20,13 +21,13 @@ static PyMemberDef entry_members[] = {
     FIELD("attend", ENTRY_ATTEND),
     FIELD("block", ENTRY_BLOCK),
     FIELD("callback", ENTRY_CALLBACK),
-    FIELD("decoded", ENTRY_DECODED),
+    FIELD("_decoded", ENTRY_DECODED),
     FIELD("error_callback", ENTRY_ERROR_CALLBACK),
     FIELD("function", ENTRY_FUNCTION),
     FIELD("kind", ENTRY_KIND),
     FIELD("number", ENTRY_NUMBER),
     FIELD("options", ENTRY_OPTIONS),
-    FIELD("owner", ENTRY_OWNER),
+    FIELD("_owner", ENTRY_OWNER),
     FIELD("payload", ENTRY_PAYLOAD),
     FIELD("position", ENTRY_POSITION),
     FIELD("sent", ENTRY_SENT),
@@ -83,6 +84,10 @@ static PyObject *entry_new(PyTypeObject *type, PyObject *args, PyObject *keyword
 {
     (void)args;
     (void)keywords;
+    if (type == entry_type) { /* a long chain of such could not be taken apart */
+        PyErr_SetString(PyExc_TypeError, "Entry is a base: make a class of it");
+        return NULL;
+    }
     struct entry *self = (struct entry *)PyType_GenericAlloc(type, 0);
     if (!self)
         return NULL;

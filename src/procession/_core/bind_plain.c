@@ -388,7 +388,10 @@ PyObject *plain_load(const uint8_t *bytes, Py_ssize_t length)
     if (length < 4 || length > (Py_ssize_t)PLAIN_ROOM || bytes[0] != 0x80 || bytes[1] != 5)
         return NULL;
     if (*reader.at == FRAME) {
-        if (length < PLAIN_HEAD)
+        uint64_t frame = 0;
+        for (int i = 7; length > PLAIN_HEAD && i >= 0; i--)
+            frame = frame << 8 | reader.at[1 + i];
+        if (frame == 0 || frame != (uint64_t)(length - PLAIN_HEAD))
             return NULL;
         reader.at += PLAIN_HEAD - 2;
     }

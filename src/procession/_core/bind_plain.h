@@ -6,11 +6,12 @@
 
 #define PLAIN_ROOM 512u /* bytes of a plain pickle, at most */
 
-/* bind_plain.c. The bytes that pickle.dumps(value, 5) gives; NULL without an exception: the value
- * is not plain, or larger than that. */
+/* bind_plain.c. The bytes that pickle.dumps(value, 5) gives; NULL: the value is not plain, or larger
+ * than that, or there is an exception. */
 PyObject *plain_pickle(PyObject *value);
 
-/* What a pickle holds, whoever made it; NULL without an exception: it is not that plain. */
+/* What a pickle holds, whoever made it; NULL: it is not that plain, or no pickle, or there is an
+ * exception; pickle is to be asked. */
 PyObject *plain_load(const uint8_t *bytes, Py_ssize_t length);
 
 #endif

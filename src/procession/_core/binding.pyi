@@ -192,13 +192,13 @@ class Entry:
     attend: Any
     block: Any
     callback: Any
-    decoded: Any
+    _decoded: Any
     error_callback: Any
     function: Any
     kind: Any
     number: Any
     options: Any
-    owner: Any
+    _owner: Any
     payload: Any
     position: Any
     sent: Any

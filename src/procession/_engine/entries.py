@@ -135,7 +135,6 @@ class Record(Entry):
     The attributes lie in the core, which sets some of them.
 
     Attributes:
-        owner: whom it was made by.
         number: its place in the ledger.
         kind, sent, payload: what the worker gets; kept until it is answered, to be sent again, and
             with it the memory that the payload names.
@@ -182,17 +181,16 @@ class Task(Record):
 
     Attributes:
         callback, error_callback: called with the value or the exception, before ``answer`` is set.
-        decoded: ``(True, value)`` or ``(False, exception)``, once somebody asked for that.
     """
 
     __slots__ = ("__weakref__", "_arrived")
 
     answer: Answer | None
-    decoded: tuple[bool, Any] | None
+    _decoded: tuple[bool, Any] | None
 
     _arrived: Answer
 
-    def call(
+    def set_callbacks(
         self,
         callback: Callable[[Any], object] | None,
         error_callback: Callable[[BaseException], object] | None,
@@ -210,7 +208,7 @@ class Task(Record):
     def outcome(self) -> tuple[bool, Any]:
         """``(True, value)`` or ``(False, exception)``; only when there is an answer."""
         answer = self.answer  # read first: another thread may be at the same
-        decoded = self.decoded
+        decoded = self._decoded
         if decoded is None:
             assert answer is not None
             kind, payload, _ = answer
@@ -222,7 +220,7 @@ class Task(Record):
                     decoded = False, noted(error)
             else:
                 decoded = decode(kind, payload, self.describe, self.options.timeout)
-            self.decoded = decoded
+            self._decoded = decoded
             self.answer = (kind, None, 0)  # the decoded value is enough to keep
             self.payload = b""
         return decoded
@@ -262,7 +260,7 @@ class Task(Record):
             success, value = decode(kind, payload, self.describe, self.options.timeout)
         except BaseException as error:  # unpickling exits: nobody else is here to get that
             success, value = False, error
-        self.decoded = success, value
+        self._decoded = success, value
         callback = self.callback if success else self.error_callback
         try:
             if callback is not None:

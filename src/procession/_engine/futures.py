@@ -61,7 +61,7 @@ class Future(Task, concurrent.futures.Future[_T]):
 
     __slots__ = ()
 
-    owner: Engine
+    _owner: Engine
 
     _condition: Condition = _Watched()  # type: ignore[assignment]
     _waiters: list[Any] = _Watched()  # type: ignore[assignment]
@@ -82,9 +82,9 @@ class Future(Task, concurrent.futures.Future[_T]):
         """
         if timeout is not None:
             check_timeout(timeout)
-        if self.answer is None and not self.owner.wait(self, timeout):
+        if self.answer is None and not self._owner.wait(self, timeout):
             raise TimeoutError(f"no result within {timeout} seconds")
-        success, value = self.decoded or self.outcome()
+        success, value = self._decoded or self.outcome()
         if success:
             return value  # type: ignore[no-any-return]
         try:
@@ -101,9 +101,9 @@ class Future(Task, concurrent.futures.Future[_T]):
         """
         if timeout is not None:
             check_timeout(timeout)
-        if self.answer is None and not self.owner.wait(self, timeout):
+        if self.answer is None and not self._owner.wait(self, timeout):
             raise TimeoutError(f"no result within {timeout} seconds")
-        success, value = self.decoded or self.outcome()
+        success, value = self._decoded or self.outcome()
         if success:
             return None
         if self.cancelled():
@@ -113,11 +113,11 @@ class Future(Task, concurrent.futures.Future[_T]):
 
     def done(self) -> bool:
         """Whether there is an outcome, or it was cancelled."""
-        return self.answer is not None or self.owner.wait(self, 0)
+        return self.answer is not None or self._owner.wait(self, 0)
 
     def running(self) -> bool:
         """Whether a worker is at it now."""
-        return not self.done() and (self._is_running or self.owner.is_at_work(self))
+        return not self.done() and (self._is_running or self._owner.is_at_work(self))
 
     def cancelled(self) -> bool:
         """Whether it was cancelled."""
@@ -130,7 +130,7 @@ class Future(Task, concurrent.futures.Future[_T]):
         Returns:
             False if it was done before; else its result is a ``CancelledError``.
         """
-        if self.answer is not None or not self.owner.cancel(self):
+        if self.answer is not None or not self._owner.cancel(self):
             return self.cancelled()
         if self._is_watched:
             self._tell()
@@ -179,10 +179,10 @@ class Future(Task, concurrent.futures.Future[_T]):
         with self._condition:
             if self.answer is not None:
                 raise InvalidStateError(f"{self._state}: {self!r}")
-            self.decoded = success, value
+            self._decoded = success, value
             self.answer = (messages.VALUE if success else FAILURE, None, 0)
             self._tell()
-        self.owner.channel.wake(self)
+        self._owner.channel.wake(self)
         self._run_callbacks()
 
     # ---- being watched
@@ -199,12 +199,12 @@ class Future(Task, concurrent.futures.Future[_T]):
             self.attend = True
             self._await()
         if self.answer is None:
-            self.owner.attendant.step_aside()  # a callback asks, and may wait for it
+            self._owner.attendant.step_aside()  # a callback asks, and may wait for it
         return own
 
     def _await(self) -> None:
         """Have the attendant wait for the answer."""
-        engine = self.owner
+        engine = self._owner
         callers = engine.with_callbacks
         callers.add(self)
         if self.answer is not None:
@@ -223,7 +223,7 @@ class Future(Task, concurrent.futures.Future[_T]):
         try:
             self.outcome()
         except BaseException as error:  # unpickling exits: nobody else is here to get that
-            self.decoded = False, error
+            self._decoded = False, error
         self._tell()
         self._run_callbacks()
 
@@ -237,8 +237,8 @@ class Future(Task, concurrent.futures.Future[_T]):
             if self._is_told:
                 return
             self._is_told = True
-            self.owner.with_callbacks.discard(self)
-            answer, decoded = self.answer, self.decoded
+            self._owner.with_callbacks.discard(self)
+            answer, decoded = self.answer, self._decoded
             assert answer is not None
             success = answer[0] == messages.VALUE if decoded is None else decoded[0]
             for waiter in self._waiters:
@@ -282,9 +282,9 @@ class Future(Task, concurrent.futures.Future[_T]):
             return "pending"
         if self.cancelled():
             return "cancelled"
-        if self.decoded is None:
+        if self._decoded is None:
             return "finished"
-        success, value = self.decoded
+        success, value = self._decoded
         return f"finished, {'returned' if success else 'raised'} {type(value).__name__}"
 
     def __reduce__(self) -> NoReturn:

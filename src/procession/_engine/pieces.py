@@ -35,7 +35,7 @@ class Piece(Record):
     attend: bool
 
     def __init__(self, job: Job, start: int, first: int, end: int) -> None:
-        super().__init__(job.engine, job.function, job.options)
+        super().__init__(None, job.function, job.options)
         self.job = job
         self.start = start
         self.first = self.reached = first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from procession import errors
 from procession._engine.asynchronous import Pump
@@ -36,7 +36,7 @@ class AsyncResult(Task):
 
     __slots__ = ()
 
-    owner: Owner | None
+    _owner: Owner | None
     """Its pool, kept alive until the outcome is here."""
 
     def ready(self) -> bool:
@@ -68,7 +68,7 @@ class AsyncResult(Task):
         if self.answer is None and not self._wait(timeout):
             raise errors.TimeoutError(f"no result within {timeout} seconds")
         success, value = self.outcome()
-        self.owner = None
+        self._owner = None
         if success:
             return value
         raise value
@@ -79,11 +79,16 @@ class AsyncResult(Task):
         Returns:
             False if there is an outcome already; else ``get`` raises ``CancelledError``.
         """
-        pool = self.owner
+        pool = self._owner
         return pool is not None and pool._engine.cancel(self)
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a result can not be pickled: it belongs to its pool's process; send what get() returns"
+        )
+
     def _wait(self, timeout: float | None) -> bool:
-        pool = self.owner
+        pool = self._owner
         if self.answer is None and pool is not None:
             return pool._engine.wait(self, timeout)
         return True
