@@ -40,6 +40,8 @@ from procession.pool_worker import launch_worker
 from procession.process import BaseProcess, active_children
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from procession._engine.hiring import Terms
     from procession._engine.streams import StreamJob
 
@@ -312,6 +314,21 @@ class Executor(concurrent.futures.Executor):
         engine = self._workforce.close()
         if engine is not None:
             engine.terminate(at_once=at_once)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """Shut down, and wait until all is done; after an interrupt, end the workers.
+
+        At a terminal the standard library's workers are interrupted, too. Ours leave that to us.
+        """
+        if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
+            self.terminate_workers()
+        else:
+            self.shutdown()
 
     @property
     def _processes(self) -> dict[int, BaseProcess]:

@@ -5,9 +5,13 @@ That the script's run returns shows that no process is left that holds its outpu
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
+
 import pytest
 
 from tests.plugins.scripts import RunScript
+from tests.plugins.terminal import run_at_a_terminal, tracebacks
 
 _HEAD = """
 import os, sys, threading, time
@@ -94,3 +98,41 @@ if __name__ == "__main__":
     executor.submit(say, "once").result()
 """
     assert _run(run_script, text) == (["once"], "")
+
+
+@pytest.mark.parametrize(
+    "wait", ["executor.submit(stay).result()", "list(executor.map(stay, range(9)))"]
+)
+def test_an_interrupt_within_its_block_ends_its_tasks(tmp_path: Path, wait: str) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(
+        _HEAD
+        + f"""
+def stay(x=None):
+    print("staying", flush=True)
+    while True:
+        time.sleep(0.01)
+
+with Executor(1) as executor:
+    {wait}
+"""
+    )
+    code, output = run_at_a_terminal(path, [["staying"]])
+    assert code == -signal.SIGINT
+    assert output.rstrip().endswith("KeyboardInterrupt")
+    assert tracebacks(output) == 1
+
+
+def test_an_interrupt_within_its_block_leaves_no_future_open(run_script: RunScript) -> None:
+    text = """
+executor = Executor(1)
+try:
+    with executor:
+        begun, behind = executor.submit(time.sleep, 1000), executor.submit(say, "behind")
+        raise KeyboardInterrupt
+except KeyboardInterrupt:
+    say(type(begun.exception()).__name__)
+    say(type(behind.exception()).__name__)
+"""
+    said, complaints = _run(run_script, text)
+    assert (said, complaints) == (["PoolTerminated", "PoolTerminated"], "")
