@@ -6,6 +6,8 @@
 #define PCN_COPY_LINE 64u
 #define PCN_COPY_AHEAD 128u /* bytes that are asked for in advance; no address is a wrong one */
 
+enum maker { UNKNOWN, INTEL, AMD };
+
 #ifdef __SSE2__
 
 #include <emmintrin.h>
@@ -47,8 +49,6 @@ void pcn_copy_past_caches(uint8_t *to, const uint8_t *from, uint64_t length, boo
     memcpy(to + done, from + done, length - done);
 }
 
-enum maker { UNKNOWN, INTEL, AMD };
-
 static enum maker maker(void)
 {
     __builtin_cpu_init();
@@ -56,8 +56,6 @@ static enum maker maker(void)
 }
 
 #else
-
-enum maker { UNKNOWN, INTEL };
 
 static enum maker maker(void)
 {

@@ -310,11 +310,6 @@ class Executor(concurrent.futures.Executor):
         """Like ``terminate_workers``, by SIGKILL."""
         self._terminate(at_once=True)
 
-    def _terminate(self, *, at_once: bool) -> None:
-        engine = self._workforce.close()
-        if engine is not None:
-            engine.terminate(at_once=at_once)
-
     def __exit__(
         self,
         exc_type: type[BaseException] | None,
@@ -327,8 +322,12 @@ class Executor(concurrent.futures.Executor):
         """
         if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
             self.terminate_workers()
-        else:
-            self.shutdown()
+        self.shutdown()
+
+    def _terminate(self, *, at_once: bool) -> None:
+        engine = self._workforce.close()
+        if engine is not None:
+            engine.terminate(at_once=at_once)
 
     @property
     def _processes(self) -> dict[int, BaseProcess]:

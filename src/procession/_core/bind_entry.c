@@ -13,25 +13,25 @@ struct entry {
 
 PyTypeObject *entry_type;
 
-#define FIELD(name, field) \
-    {name, T_OBJECT_EX, offsetof(struct entry, fields) + (field) * sizeof(PyObject *), 0, NULL}
+#define FIELD(field, name)                                                                         \
+    [field] = {name, T_OBJECT_EX, offsetof(struct entry, fields[field]), 0, NULL}
 
 static PyMemberDef entry_members[] = {
-    FIELD("answer", ENTRY_ANSWER),
-    FIELD("attend", ENTRY_ATTEND),
-    FIELD("block", ENTRY_BLOCK),
-    FIELD("callback", ENTRY_CALLBACK),
-    FIELD("_decoded", ENTRY_DECODED),
-    FIELD("error_callback", ENTRY_ERROR_CALLBACK),
-    FIELD("function", ENTRY_FUNCTION),
-    FIELD("kind", ENTRY_KIND),
-    FIELD("number", ENTRY_NUMBER),
-    FIELD("options", ENTRY_OPTIONS),
-    FIELD("_owner", ENTRY_OWNER),
-    FIELD("payload", ENTRY_PAYLOAD),
-    FIELD("position", ENTRY_POSITION),
-    FIELD("sent", ENTRY_SENT),
-    {NULL, 0, 0, 0, NULL},
+    FIELD(ENTRY_ANSWER, "answer"),
+    FIELD(ENTRY_ATTEND, "attend"),
+    FIELD(ENTRY_BLOCK, "block"),
+    FIELD(ENTRY_CALLBACK, "callback"),
+    FIELD(ENTRY_DECODED, "_decoded"),
+    FIELD(ENTRY_ERROR_CALLBACK, "error_callback"),
+    FIELD(ENTRY_FUNCTION, "function"),
+    FIELD(ENTRY_KIND, "kind"),
+    FIELD(ENTRY_NUMBER, "number"),
+    FIELD(ENTRY_OPTIONS, "options"),
+    FIELD(ENTRY_OWNER, "_owner"),
+    FIELD(ENTRY_PAYLOAD, "payload"),
+    FIELD(ENTRY_POSITION, "position"),
+    FIELD(ENTRY_SENT, "sent"),
+    [ENTRY_FIELDS] = {NULL, 0, 0, 0, NULL},
 };
 
 static PyObject *name_of(enum entry_field field)

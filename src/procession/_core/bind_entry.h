@@ -4,7 +4,7 @@
 
 #include "binding.h"
 
-/* In this order the fields' names stand in bind_entry.c. */
+/* Their names stand in bind_entry.c. */
 enum entry_field {
     ENTRY_ANSWER,
     ENTRY_ATTEND,
