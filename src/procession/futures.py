@@ -150,7 +150,8 @@ class Executor(concurrent.futures.Executor):
         about_workers, options = split_words(words)
         self._options = Options().changed(**options)
         terms = agree_terms(
-            partial(launch_worker, kind="Process"),  # as the standard library's are called
+            # As the standard library's are: in name, and free to have children of theirs.
+            partial(launch_worker, kind="Process", daemon=False),
             mp_context,
             initializer,
             initargs,

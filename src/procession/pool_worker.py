@@ -15,9 +15,9 @@ __all__ = ["launch_worker"]
 
 
 class _PoolWorker(process.BaseProcess):
-    """A pool's worker process: daemonic, as the stdlib's, but with the right to have children."""
+    """A worker process: daemonic in pools, as the stdlib's, but with the right to have children."""
 
-    _daemon_may_have_children = True
+    _is_worker = True
     _shares_sentinel = False
 
     def __init__(
@@ -27,8 +27,10 @@ class _PoolWorker(process.BaseProcess):
         known: Callable[[methods.Child], object] | None,
         environment: Mapping[str, str | None],
         held_back: Collection[int] | None,
+        *,
+        daemon: bool,
     ) -> None:
-        super().__init__(daemon=True)
+        super().__init__(daemon=daemon)
         self.name = f"{kind}-{':'.join(map(str, self._identity))}"
         self._entry = entry
         self._known = known
@@ -63,6 +65,7 @@ def launch_worker(
     *,
     method: str = "fork",
     kind: str = "PoolWorker",
+    daemon: bool = True,
     known: Callable[[methods.Child], object] | None = None,
     environment: Mapping[str, str | None] = process.NO_CHANGES,
     held_back: Collection[int] | None = None,
@@ -74,9 +77,11 @@ def launch_worker(
     imports anything, `held_back` are the signals held back meanwhile (see ``methods.Startable``).
 
     The worker counts as a child of this process: it has a number and a name (by the start method,
-    its `kind` and the number), current_process() in it says so, and active_children() lists it.
+    its `kind` and the number), current_process() in it says so, and active_children() lists it. In
+    it, what comes from the standard library may start processes unless it is a `daemon`.
     """
     preparation.check_start()
     process._cleanup()
     kind = _START_METHODS.get(method, "") + kind
-    return methods.launch(_PoolWorker(entry, kind, known, environment, held_back), method)
+    worker = _PoolWorker(entry, kind, known, environment, held_back, daemon=daemon)
+    return methods.launch(worker, method)

@@ -59,8 +59,8 @@ class BaseProcess:
     """
 
     _start_method: ClassVar[str | None] = None
-    # A daemonic process must not have children, but a pool's worker may.
-    _daemon_may_have_children: ClassVar[bool] = False
+    # A pool's worker may have children, daemonic or not, and is ended with its parent.
+    _is_worker: ClassVar[bool] = False
     _shares_sentinel = True
     _held_back: Collection[int] | None = None
 
@@ -114,7 +114,7 @@ class BaseProcess:
             "can only start a process object created by current process",
         )
         _require(
-            not _current_process.daemon or _current_process._daemon_may_have_children,
+            not _current_process.daemon or _current_process._is_worker,
             "daemonic processes are not allowed to have children",
         )
         preparation.check_start()
@@ -413,16 +413,17 @@ def _rehearse() -> None:
 
 
 def _end_children() -> None:
-    """At this process's end: terminate the daemonic children, join the others."""
+    """At this process's end: terminate the daemonic children and what pools left, join the others.
+    """
     daemons = []
     for process in active_children():
         # A child that has become another user's may not let us: it must not stop us, nor we wait.
         with contextlib.suppress(PermissionError):
-            if process.daemon:
+            if process.daemon or process._is_worker:
                 process.terminate()
                 daemons.append(process)
     for process in active_children():
-        if not process.daemon:
+        if process not in daemons:
             process.join()
     deadline = time.monotonic() + DAEMON_GRACE
     for process in daemons:

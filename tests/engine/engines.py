@@ -17,7 +17,6 @@ from typing import Any
 from procession._codec import messages
 from procession._codec.buffers import dumps_answer
 from procession._codec.exceptions import encode_exception
-from procession._codec.functions import Sent
 from procession._codec.items import Items, loads_items
 from procession._engine.engine import Engine
 from procession._engine.entries import Record
@@ -26,6 +25,7 @@ from procession._engine.packing import Packer
 from procession._engine.policy import Ended, Fate, PoolState
 from procession._engine.sources import Pulled, Sliced
 from tests.engine.arenas import FakeArena, in_one_piece
+from tests.engine.published import FakeFunctions
 
 INLINE = 256
 """Bytes of a payload that travels within its record; a longer one gets a block."""
@@ -279,43 +279,6 @@ class FakeChannel:
 
     def _publish(self, claim: Claim, kind: int, taken: int) -> None:
         self.results.append((claim.number, kind, claim.area, taken, claim.kept_from, claim.done))
-
-
-class FakeFunctions:
-    """Every function is published already.
-
-    Attributes:
-        own: those that were published for one call, and not freed.
-    """
-
-    def __init__(self) -> None:
-        self.own: list[Sent] = []
-        self.is_known = True
-
-    def find(self, function: Any) -> Sent | None:
-        """As if it was published."""
-        return Sent(1, 1) if self.is_known else None
-
-    def publish(self, function: Any, *, by_value: bool = False) -> Sent | None:
-        """The same."""
-        return Sent(2, 2) if by_value else None
-
-    def publish_for_one(self, function: Any) -> Sent:
-        """For one call."""
-        self.own.append(Sent(3, 3))
-        return self.own[-1]
-
-    def make_room(self) -> bool:
-        """Nothing is large."""
-        return False
-
-    def free(self, sent: Sent) -> None:
-        """The call is over."""
-        self.own.remove(sent)
-
-    def free_all(self) -> None:
-        """The pool is over."""
-        self.own.clear()
 
 
 class FakeAttendant:

@@ -30,6 +30,70 @@ def test_a_function_that_the_workers_do_not_know_is_sent_by_value() -> None:
     engine.assert_clean()
 
 
+def test_a_function_of_one_call_is_sent_by_value_and_so_are_all_that_follow() -> None:
+    engine = FakeEngine(workers=2)
+    engine.functions.is_known = False
+    job = engine.start_map(range(1000), 100)
+    by_name = engine.ring[0].sent
+    assert {piece.sent for piece in engine.ring} == {by_name}
+    for seat in range(2):
+        engine.claim(0, seat)
+        engine.channel.answer_whole(seat, messages.BY_VALUE)
+    engine.collect()
+    for _ in range(2):
+        engine.attendant.serve()
+    _, by_value = engine.functions.own  # one for both
+    again = [piece for piece in engine.ring if piece.start < 200]
+    assert sorted((piece.start, piece.sent) for piece in again) == [(0, by_value), (100, by_value)]
+    seen = set()
+    while engine.ring:
+        piece = engine.claim()
+        if piece.sent == by_name:  # it was on its way already
+            engine.channel.answer_whole(0, messages.BY_VALUE)
+            engine.collect()
+            engine.attendant.serve()
+            continue
+        seen.add(piece.sent)
+        engine.run()
+        engine.collect()
+        engine.feeder.feed_jobs()
+    assert seen == {by_value}
+    assert job.outcome() == (True, list(range(1000)))
+    engine.assert_clean()
+
+
+def test_what_was_run_before_a_function_was_missed_is_not_run_again() -> None:
+    engine = FakeEngine(workers=1)
+    engine.functions.is_known = False
+    job = engine.start_map(range(400), 200, Options(errors="return"))
+    engine.claim()
+    for item in range(3):
+        engine.channel.begin(0)
+        engine.channel.finish(0, -item)
+    engine.channel.flush(0)
+    engine.channel.answer_whole(0, messages.BY_VALUE)
+    engine.collect()
+    engine.attendant.serve()
+    assert (3, 200) in ranges(engine)
+    engine.wait(job)
+    assert job.outcome() == (True, [0, -1, -2, *range(3, 400)])
+    engine.assert_clean()
+
+
+def test_a_function_of_a_call_that_was_given_up_meanwhile_is_freed() -> None:
+    engine = FakeEngine(workers=1)
+    engine.functions.is_known = False
+    job = engine.start_map(range(4), 2)
+    engine.claim()
+    engine.channel.answer_whole(0, messages.BY_VALUE)
+    engine.collect()
+    job.cancel()
+    assert engine.functions.own == []
+    engine.attendant.serve()
+    engine.feeder.feed_jobs()
+    engine.assert_clean()
+
+
 LACKING = encode_exception(AttributeError("it is not there"))
 
 

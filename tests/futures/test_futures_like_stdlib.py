@@ -55,6 +55,14 @@ class _Unpicklable:
         raise ValueError("not me")
 
 
+def _with_children() -> tuple[list[int], bool]:
+    import multiprocessing
+
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        squares = pool.map(_square, range(3))
+    return squares, multiprocessing.current_process().daemon
+
+
 # ---- one call
 
 
@@ -73,6 +81,10 @@ def test_a_future_is_one_of_concurrent_futures(any_executor: Any) -> None:
     assert future.exception() is None
     assert (future.done(), future.running(), future.cancelled()) == (True, False, False)
     assert not future.cancel()
+
+
+def test_a_task_may_use_the_standard_librarys_processes(any_executor: Any) -> None:
+    assert any_executor.submit(_with_children).result() == ([0, 1, 4], False)
 
 
 def test_an_exception_is_raised_or_given(any_executor: Any) -> None:

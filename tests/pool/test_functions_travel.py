@@ -270,6 +270,78 @@ pool.join()
     ]
 
 
+OF_ONE_CALL = """
+import functools
+import sys
+import procession as mp
+
+LATE = '''
+def add(a, x): return a {0} x
+class Times:
+    def __init__(self, a): self.a = a
+    def of(self, x): return self.a {0} x
+    def __call__(self, x): return self.a {0} x
+    @classmethod
+    def flat(cls, x): return 100 {0} x
+class Item:
+    def __init__(self, x): self.x = x
+def taken(a, item): return a + item.x, type(item) is Item
+'''
+
+def show(door, pool):
+    every = [functools.partial(add, 10), Times(3).of, Times(3), Times.flat]
+    for function in every:
+        print(door, list(pool.map(function, range(4), chunksize=1)), end=" ")
+        if door == "pool":
+            print(list(pool.imap(function, range(300)))[-1], end=" ")
+            print(pool.starmap(function, [(5,), (6,)]), end=" ")
+            print(sorted(pool.imap_unordered(function, range(5), 2)), end=" ")
+        print(list(pool.map(function, range(50)))[-1])
+    print(door, list(pool.map(functools.partial(taken, 1), map(Item, range(3)))))
+
+def main():
+    with mp.Pool(2) as pool, mp.Executor(2) as executor:
+        doors = [("pool", pool), ("executor", executor)]
+        for _, one in doors:
+            print(list(one.map(abs, [-1])))
+        for operator in "+*":
+            exec(LATE.format(operator), globals())
+            for door in doors:
+                show(*door)
+    pool.join()
+
+if __name__ == "__main__":
+    mp.set_start_method(sys.argv[1])
+    def guarded(a, x):
+        return a - x
+    main()
+    with mp.Pool(2) as pool:
+        print(pool.map(functools.partial(guarded, 10), range(3)))
+    pool.join()
+"""
+
+
+def _shown(door: str, of: Callable[[int, int], int]) -> list[str]:
+    lines = []
+    for a in (10, 3, 3, 100):
+        more = f" {of(a, 299)} {[of(a, 5), of(a, 6)]} {sorted(of(a, x) for x in range(5))}"
+        first = f"{door} {[of(a, x) for x in range(4)]}"
+        lines.append(f"{first}{more if door == 'pool' else ''} {of(a, 49)}")
+    return [*lines, f"{door} [(1, True), (2, True), (3, True)]"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_callables_with_a_state_defined_after_the_pool_began(
+    method: str, run_script: RunScript
+) -> None:
+    done = run_script(OF_ONE_CALL, method)
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = ["[1]", "[1]"]
+    for of in (operator.add, operator.mul):
+        expected += [*_shown("pool", of), *_shown("executor", of)]
+    assert done.stdout.splitlines() == [*expected, "[10, 9, 8]"]
+
+
 def test_globals_of_main_as_they_are_at_the_call(run_script: RunScript) -> None:
     done = run_script(
         """

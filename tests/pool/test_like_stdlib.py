@@ -260,6 +260,13 @@ def test_results_are_hashable_and_their_own(any_pool: Any) -> None:
     assert one != other
 
 
+def test_results_take_attributes_of_the_programs_own(any_pool: Any) -> None:
+    for result in (any_pool.apply_async(_identity, (1,)), any_pool.map_async(_identity, [1])):
+        result.label = "first"
+        assert result.get() in (1, [1])
+        assert result.label == "first"
+
+
 def test_get_gives_the_same_object_each_time(pool: Pool) -> None:
     for result in (pool.apply_async(_identity, ([1],)), pool.map_async(_identity, [[1]])):
         assert result.get() is result.get()

@@ -222,6 +222,19 @@ def test_what_the_main_module_lacks_is_told(worker: Driven) -> None:
     assert type(news.error) is AttributeError
 
 
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize("kind", [messages.EACH, messages.MAP, messages.CALL_ONE])
+def test_a_callable_with_a_state_that_the_main_module_lacks_is_asked_for_by_value(
+    worker: Driven, kind: int, each: bool
+) -> None:
+    lacking = dumps((b"\x80\x05c__main__\nNothingOfThisName\n.", 0))
+    sent = worker.functions.publish_content(lacking)
+    sent = sent.for_each() if each else sent
+    items = dumps(7) if kind == messages.CALL_ONE else dumps_items([7, 8], each=False)
+    worker.submit(kind, sent, items, 0, 1 if kind == messages.CALL_ONE else 2)
+    assert worker.next().kind == messages.BY_VALUE
+
+
 class Odd:
     """Pickled each for itself, as an item."""
 

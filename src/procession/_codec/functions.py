@@ -12,8 +12,8 @@ has it, and no more than ``heavy_bound()`` bytes of them, on either side.
 
 A callable that carries a state of its own (a bound method, a ``partial``, an instance) is
 not kept: its state may change between two calls, so it travels with each call. A call over many
-items publishes it for itself; workers load it anew for each record, as a function sent by value
-that captured something they could write to (``captured``).
+items publishes it for itself (``dumps_for_one``); workers load it anew for each record, as a
+function sent by value that captured something they could write to (``captured``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 from procession import _core
 from procession._codec import repeats
 from procession._codec.apart import Apart, Part, take_apart
-from procession._codec.buffers import Payload, as_payload, settle, size_of
+from procession._codec.buffers import Payload, as_payload, dumps_task, settle, size_of
 from procession._codec.captured import BY_NAME, PLAIN, captured, cell_contents, has_state
 from procession._codec.objects import PROTOCOL, loads
 from procession._core import Channel
@@ -120,9 +120,14 @@ def fingerprint(function: Any) -> int:
     """A number that changes when the code of a function, or of a class's methods, does.
 
     Only what no run of the program changes goes into it: code, plain default values, and the
-    functions that a decorator has wrapped. 0 for what has no code.
+    functions that a decorator has wrapped; of a callable with a state of its own the code that it
+    runs. 0 for what has no code.
     """
-    return _sum_of(function, 0, set())
+    if isinstance(function, partial):
+        return fingerprint(function.func)
+    if isinstance(function, types.MethodType):
+        return _sum_of((function.__func__, type(function.__self__)), 0, set())
+    return _sum_of(function if isinstance(function, BY_NAME) else type(function), 0, set())
 
 
 def _sum_of(value: Any, total: int, seen: set[int]) -> int:
@@ -215,6 +220,32 @@ def _has_the_bytes_of(one: Part, other: Part) -> bool:
     return _core.same_bytes(one.view, other.view)
 
 
+def dumps_for_one(function: Callable[..., Any], *, by_value: bool) -> bytes:
+    """A callable with a state of its own, pickled for one call over many items.
+
+    Args:
+        function: any callable.
+        by_value: with the code of what lives in ``__main__``: a worker has not found it by name.
+
+    Raises:
+        ArenaFull: there is no room for what is large in it.
+        Exception: what pickle says of a callable that can not be pickled.
+    """
+    content = dumps_task(function, once=False, by_value=by_value)
+    return content if by_value else _checkable(content, function)
+
+
+def _checkable(name: bytes, function: Any) -> bytes:
+    """A pickle that may name something of ``__main__``, so that a worker can tell whether it has
+    the same there."""
+    if b"__main__" not in name:
+        return name
+    content = pickle.dumps((bytes(name), fingerprint(function)), PROTOCOL)
+    if isinstance(name, Payload):
+        return Payload(content, name.kept, size_of(name) - len(name) + len(content))
+    return content
+
+
 class FunctionTable:
     """The sending side: which functions the workers of one channel can know.
 
@@ -274,10 +305,8 @@ class FunctionTable:
             content = _settled(taken) if taken.parts else taken.inner
             if unchanging is not None:
                 taken = None
-        elif b"__main__" in name:
-            content = pickle.dumps((name, fingerprint(function)), PROTOCOL)
         else:
-            content = name
+            content = _checkable(name, function)
         old = self._entries.pop(id(function), None)
         if old is not None:
             self._retired.append((last_task, old.sent.code))
@@ -383,6 +412,7 @@ class FunctionCache:
         self._channel = channel
         self.known: dict[int, Callable[..., Any]] = {}  # the plain dict, for the hot path
         self._heavy: dict[int, int] = {}  # bytes apart, of those that have some; the oldest first
+        self._checked = 0  # the last one whose fingerprint was found right
 
     def load(self, number: int, code: int) -> Callable[..., Any]:
         """The function of this number, loaded from its block the first time; each time if it has
@@ -396,16 +426,7 @@ class FunctionCache:
         if known is not None:
             return known
         content, weight = self._fetch(number, code)
-        loaded = loads(content)
-        if type(loaded) is tuple:
-            blob, expected = loaded
-            try:
-                loaded = loads(blob)
-            except AttributeError as error:
-                raise FunctionMissing(str(error)) from None
-            if fingerprint(loaded) != expected:
-                raise FunctionMissing(f"{loaded!r} has changed since this worker began")
-        function: Callable[..., Any] = loaded
+        function = self._unpickled(number, content)
         if number & ANEW:
             return function
         if weight and not self._make_room(weight):
@@ -417,6 +438,20 @@ class FunctionCache:
             self._heavy[number] = weight
         return function
 
+    def _unpickled(self, number: int, content: bytes) -> Callable[..., Any]:
+        loaded = loads(content)
+        if type(loaded) is tuple:
+            name, expected = loaded
+            try:
+                loaded = loads(name)
+            except AttributeError as error:
+                raise FunctionMissing(str(error)) from None
+            if number != self._checked and fingerprint(loaded) != expected:
+                raise FunctionMissing(f"{loaded!r} has changed since this worker began")
+            self._checked = number
+        function: Callable[..., Any] = loaded
+        return function
+
     def _make_room(self, weight: int) -> bool:
         """Forget heavy functions for another one of so many bytes; whether it may be kept."""
         left = heavy_bound() - weight
@@ -425,12 +460,13 @@ class FunctionCache:
         return left >= 0
 
     def maker(self, number: int, code: int) -> Callable[[], Callable[..., Any]]:
-        """Loads a function with a state of its own, anew each time that it is called.
+        """Loads a function with a state of its own, anew each time that it is called; that raises
+        what ``load`` raises.
 
         Raises:
             FunctionMissing: its block is not there any more.
         """
-        return partial(loads, self._fetch(number, code)[0])
+        return partial(self._unpickled, number, self._fetch(number, code)[0])
 
     def _fetch(self, number: int, code: int) -> tuple[bytes, int]:
         """What was published, and how many bytes it has apart."""

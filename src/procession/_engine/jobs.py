@@ -78,7 +78,8 @@ class Job:
         self._is_given_up = False  # the rest can not be run
         self._exits = range(0)  # one of these exits when it is pickled
         self._on_the_way: set[Piece] = set()
-        self._own: Sent | None = None  # a function published for this call alone
+        # The function, published for this call alone; by value behind that, if it must be.
+        self._own: list[Sent] = []
         self._turn = Turn()
         self._call = object() if source.is_fixed else None
         self.is_short = False  # there was no room in the arena for the next piece
@@ -243,10 +244,32 @@ class Job:
     def _function_as_sent(self) -> Sent:
         functions = self.engine.functions
         # Asked for each time: what a lambda captured may change meanwhile.
-        sent = self._own or functions.find(self.function) or functions.publish(self.function)
+        own = self._own
+        sent = own[-1] if own else functions.find(self.function)
+        sent = sent or functions.publish(self.function)
         if sent is None:
-            self._own = sent = functions.publish_for_one(self.function)
+            sent = functions.publish_for_one(self.function)
+            self._own.append(sent)
         return sent.for_each() if self._is_one_by_one else sent
+
+    def publish_by_value(self, piece: Piece) -> None:
+        """The workers do not know its function by name: it shall be sent by value.
+
+        Raises:
+            Exception: what pickle says of a function that can not be pickled so.
+        """
+        engine, own = self.engine, self._own
+        sent = engine.functions.publish(self.function, by_value=True)
+        if sent is None and own and own[-1].code != piece.sent.code:
+            sent = own[-1]  # it is for another piece already
+        elif sent is None:
+            sent = engine.functions.publish_for_one(self.function, by_value=True)
+            with engine.lock:
+                if self.is_closed:
+                    engine.functions.free(sent)
+                    return
+                own.append(sent)
+        piece.sent = sent.for_each() if self._is_one_by_one else sent
 
     # ---- arriving; under the engine's lock
 
@@ -392,9 +415,8 @@ class Job:
 
     def give_back(self) -> None:
         """Free what was published for this call alone."""
-        own, self._own = self._own, None
-        if own is not None:
-            self.engine.functions.free(own)
+        while self._own:
+            self.engine.functions.free(self._own.pop())
 
     def counts(self) -> Counts:
         """How far it is, for a progress bar. Counts what the workers have done, item by item."""

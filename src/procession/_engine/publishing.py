@@ -7,8 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from procession._codec.buffers import dumps_task
-from procession._codec.functions import FunctionTable, Sent
+from procession._codec.functions import FunctionTable, Sent, dumps_for_one
 from procession._core import Channel
 from procession._engine.ledger import Ledger
 from procession.errors.memory import ArenaFull
@@ -40,16 +39,16 @@ class Publisher:
                     raise
                 return publish(self._ledger.last)
 
-    def publish_for_one(self, function: Callable[..., Any]) -> Sent:
+    def publish_for_one(self, function: Callable[..., Any], *, by_value: bool = False) -> Sent:
         """Publish a callable that has a state of its own, for one map or imap call; see free()."""
         with self._lock:
             self._free_retired()
         try:
-            content = dumps_task(function, once=False)
+            content = dumps_for_one(function, by_value=by_value)
         except ArenaFull:
             if not self.make_room():
                 raise
-            content = dumps_task(function, once=False)
+            content = dumps_for_one(function, by_value=by_value)
         with self._lock:
             sent = self._table.publish_content(content)
         self._for_one[sent] = None

@@ -34,7 +34,7 @@ class Owner(Protocol):
 class AsyncResult(Task):
     """What ``apply_async`` returns: the outcome of one task, once there is one."""
 
-    __slots__ = ()
+    __slots__ = ("__dict__",)
 
     _owner: Owner | None
     """Its pool, kept alive until the outcome is here."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from procession import _core
 from procession._codec import messages
 from procession._codec.buffers import size_of
-from procession._codec.functions import ANEW_FOR_EACH, CARRIED, Sent
+from procession._codec.functions import CARRIED, Sent
 from procession._codec.items import Items, joined, loads_items
 from procession._codec.objects import dumps_by_value
 from procession._engine.entries import CANCELLED, FAILURE, Record, Task
@@ -110,10 +110,13 @@ class Sender:
         engine = self._engine
         try:
             if kind == messages.BY_VALUE:
+                if isinstance(record, Piece):
+                    record.job.publish_by_value(record)
+                    self._rest_again(record)
+                    return
                 by_value = engine.functions.publish(record.function, by_value=True)
                 if by_value is not None:
-                    is_for_each = record.sent.number & ANEW_FOR_EACH
-                    record.sent = by_value.for_each() if is_for_each else by_value
+                    record.sent = by_value
             elif record.number in self._by_value:  # it was in vain
                 with engine.lock:
                     record.arrive(engine, messages.ERROR, error, 0)
@@ -160,6 +163,15 @@ class Sender:
             if item + 1 < piece.end:
                 job.send_part(piece, item + 1, piece.end)
             job.done_with(piece)
+
+    def _rest_again(self, piece: Piece) -> None:
+        """Send what is left of it."""
+        with self._engine.lock:
+            if not piece.is_wanted:
+                self._engine.answer(piece, (CANCELLED, None, 0))
+                return
+            piece.job.send_part(piece, piece.reached, piece.end)
+            piece.job.done_with(piece)
 
     def send_again(self, record: Record) -> None:
         """Send a record once more that is not answered, before all others."""

@@ -54,9 +54,9 @@ def encode_error(error: BaseException) -> bytes:
     """What a call raised, or ``encode_item`` for its result; without our own lines.
 
     Raises:
-        _MainLacks: it is that, which is no item's outcome.
+        _MainLacks, FunctionMissing: it is that, which is no item's outcome.
     """
-    if type(error) is _MainLacks:
+    if type(error) is _MainLacks or type(error) is FunctionMissing:
         raise error
     if type(error) is TaskTimeout:
         leave_out_the_handler(error)
