@@ -413,7 +413,7 @@ def _rehearse() -> None:
 
 
 def _end_children() -> None:
-    """At this process's end: terminate the daemonic children and what pools left, join the others."""
+    """At this process's end: terminate the daemonic children and workers, join the others."""
     daemons = []
     for process in active_children():
         # A child that has become another user's may not let us: it must not stop us, nor we wait.

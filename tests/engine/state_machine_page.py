@@ -63,8 +63,9 @@ out:
 6. Hire for what is missing: for places that are free now, to serve; for places that will be free,
    and for the spare, for the bench. Let go who is too many there.
 
-A warm spare is kept once a time-out is in use, or a running task was cancelled: who is killed is
-replaced at once. A task that was quarantined has killed {QUARANTINE} workers.
+A warm spare is kept once a time-out is in use, a running task was cancelled, or a worker has died
+(unless memory was short): who is killed is replaced at once. The next spare is hired a moment after
+that, for it is not urgent. A task that was quarantined has killed {QUARANTINE} workers.
 """
 
 

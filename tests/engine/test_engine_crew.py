@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from procession._engine import supervisor
 from procession._engine.crew import BENCH, FEWEST_SEATS, LEAVE, MOST_SEATS, SERVE, seats_for
+from procession._engine.deadlines import SECOND
+from procession._engine.foreman import SPARE_AFTER
 from procession._engine.policy import Fate, PoolState
 from procession._engine.staffing import Life
 from tests.engine.crews import Pool, supervised
@@ -193,8 +196,58 @@ def test_a_spare_takes_over_at_once(pool: Pool) -> None:
     assert pool.supervisor.kill_task(1, 5, None, Fate.CANCELLED)
     assert pool.channel.dooms == [(1, 5, None)]
     pool.look()
-    assert pool.lives() == {0: Life.SERVING, 1: Life.WARMING, 2: Life.SERVING}
+    assert pool.lives() == {0: Life.SERVING, 2: Life.SERVING}
     assert pool.engine.buried[0][1].fate is Fate.CANCELLED
+
+
+def test_the_next_spare_is_hired_a_moment_later(pool: Pool) -> None:
+    pool.supervisor.want_spare()
+    pool.look()
+    pool.ready(2)
+    pool.children[2].dies_of = frozenset()  # it takes its time to end
+    pool.runs(1, 5)
+    pool.children[1].dies_of = frozenset()
+    assert pool.supervisor.kill_task(1, 5, None, Fate.CANCELLED)
+    pool.look()
+    assert pool.lives() == {0: Life.SERVING, 1: Life.DOOMED, 2: Life.SERVING}
+    pool.look(10)
+    assert pool.lives() == {0: Life.SERVING, 1: Life.DOOMED, 2: Life.SERVING}
+    pool.children[1].end(-signal.SIGKILL)
+    pool.look()
+    assert pool.lives() == {0: Life.SERVING, 2: Life.SERVING}
+    assert pool.sleeps == pytest.approx(SPARE_AFTER / SECOND)
+    pool.look(SPARE_AFTER / SECOND)
+    assert pool.lives() == {0: Life.SERVING, 1: Life.WARMING, 2: Life.SERVING}
+
+
+def test_a_place_that_is_free_does_not_wait_for_that_moment(pool: Pool) -> None:
+    pool.supervisor.want_spare()
+    pool.look()
+    pool.ready(2)
+    for child in list(pool.children.values()):
+        child.end(-signal.SIGKILL)
+    pool.look()
+    assert pool.lives() == {0: Life.STARTING, 1: Life.STARTING}
+    pool.look(SPARE_AFTER / SECOND)
+    assert pool.lives() == {0: Life.STARTING, 1: Life.STARTING, 2: Life.WARMING}
+
+
+@pytest.mark.parametrize("why", ["killed", "memory was short", "left", "never ready"])
+def test_after_a_death_a_spare_is_kept(
+    why: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = [5, 6] if why == "memory was short" else [5, 5]
+    pool.supervisor._oom_kills = counted[0]
+    monkeypatch.setattr(supervisor, "oom_kills", lambda: counted[1])
+    if why == "never ready":
+        pool.children[1].end(0)
+        pool.look()
+    pool.children[1].end(0 if why == "left" else -signal.SIGKILL)
+    pool.look()
+    pool.ready(1)
+    pool.look(SPARE_AFTER / SECOND)
+    spare = {2: Life.WARMING} if why == "killed" else {}
+    assert pool.lives() == {0: Life.SERVING, 1: Life.SERVING, **spare}
 
 
 def test_what_is_not_at_that_task_is_not_killed(pool: Pool) -> None:
@@ -258,7 +311,8 @@ def test_no_room_is_waited_for(pool: Pool) -> None:
     while 0 not in pool.lives():
         waited.append(pool.sleeps)
         pool.look(pool.sleeps)
-    assert waited == pytest.approx([0.1, 0.2, 0.4])
+    until_a_spare_may_come = SPARE_AFTER / SECOND
+    assert waited == pytest.approx([until_a_spare_may_come, 0.1 - until_a_spare_may_come, 0.2, 0.4])
 
 
 def test_without_anybody_no_room_breaks_the_pool(supervise: Supervised) -> None:

@@ -34,6 +34,7 @@ RUNNING = Situation(
     capacity=64,
     wanted=2,
     wants_spare=False,
+    may_hire_spare=True,
     pool=PoolState.RUNNING,
     work_left=False,
     false_starts=0,
@@ -92,6 +93,17 @@ def test_a_killed_one_is_replaced_by_the_spare_at_once_and_the_spare_by_a_new_on
     seats = {0: Life.DOOMED, 1: Life.SERVING, 2: Life.BENCH}
     orders = plan_for(seats=seats, wants_spare=True)
     assert orders == [Order(Step.ACTIVATE, 2), Order(Step.HIRE_FOR_BENCH, 3)]
+
+
+def test_a_spare_that_may_not_come_yet_is_all_that_is_not_hired() -> None:
+    seats = {0: Life.DOOMED, 1: Life.SERVING, 2: Life.BENCH}
+    wanted = {"wants_spare": True, "may_hire_spare": False}
+    assert plan_for(seats=seats, **wanted) == [Order(Step.ACTIVATE, 2)]
+    assert plan_for(seats={1: Life.SERVING}, **wanted) == [Order(Step.HIRE, 0)]
+    retiring = {0: Life.SERVING, 1: Life.RETIRING}
+    assert plan_for(seats=retiring, **wanted) == [Order(Step.HIRE_FOR_BENCH, 2)]
+    there = {0: Life.SERVING, 1: Life.SERVING, 2: Life.BENCH}
+    assert plan_for(seats=there, **wanted) == []
 
 
 def test_one_that_retires_stays_until_its_successor_is_warm() -> None:
@@ -258,6 +270,10 @@ class Staff(RuleBasedStateMachine):
         self.change(wants_spare=wants)
 
     @rule(may=st.booleans())
+    def spare_may_come(self, may: bool) -> None:
+        self.change(may_hire_spare=may)
+
+    @rule(may=st.booleans())
     def room(self, may: bool) -> None:
         self.change(may_hire=may)
 
@@ -274,7 +290,7 @@ class Staff(RuleBasedStateMachine):
     @precondition(lambda self: self.now.pool in (PoolState.RUNNING, PoolState.CLOSING))
     def it_comes_to_rest(self) -> None:
         """If all workers behave, the pool soon has who it wants, and nobody else."""
-        self.change(may_hire=True, work_left=True, false_starts=0)
+        self.change(may_hire=True, may_hire_spare=True, work_left=True, false_starts=0)
         for _ in range(20):
             self.follow()
             for seat, life in list(self.now.seats.items()):
@@ -291,7 +307,7 @@ class Staff(RuleBasedStateMachine):
     @precondition(lambda self: self.now.pool is PoolState.RUNNING)
     def nobody_starts(self) -> None:
         """If no worker ever starts, hiring ends by itself."""
-        self.change(may_hire=True)
+        self.change(may_hire=True, may_hire_spare=True)
         for _ in range(20):
             self.follow()
             for seat in list(self.now.seats):

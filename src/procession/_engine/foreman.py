@@ -41,6 +41,10 @@ COURTESY = 0.0002
 """Seconds before anybody is hired. A fork keeps the interpreter to itself, and the longer the
 larger this process is; who waits for what was just found out, a death for one, gets it before."""
 
+SPARE_AFTER = SECOND // 50
+"""From the death of a worker until a new spare is hired. It is for the next time; a fork now would be in
+the way of whoever is told of this death, and of the one who took over."""
+
 _HIRING = {Step.HIRE: Event.HIRED, Step.HIRE_FOR_BENCH: Event.HIRED_FOR_BENCH}
 
 
@@ -73,6 +77,7 @@ class Foreman:
         self._false_starts = 0
         self._failed_hires = 0
         self._retry_at: int | None = None
+        self._spare_at: int | None = None
         self._failure: Cause = None  # what to say if the pool breaks now
 
     # ---- news, under the engine's lock
@@ -100,6 +105,8 @@ class Foreman:
                 self._failure = RuntimeError(
                     f"worker {worker.child.pid} ended before it was ready: {how}"
                 )
+        if worker.life is not Life.LEAVING:
+            self._spare_at = self._engine.channel.now_ns() + SPARE_AFTER
         self._crew.dismiss(worker)
         if self._retry_at is not None and not self._crew:
             self._retry_at = self._engine.channel.now_ns()  # nobody is left: it is urgent now
@@ -116,6 +123,8 @@ class Foreman:
         """When to look again, at the latest."""
         if self._retry_at is not None:
             yield self._retry_at
+        if self._spare_at is not None and self.wants_spare:
+            yield self._spare_at
         if self._idle_timeout is not None and not self.is_small:
             yield self.idle_since + self._idle_timeout
         if self._max_age is not None and not self._is_replacing():
@@ -169,6 +178,8 @@ class Foreman:
         engine, crew = self._engine, self._crew
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
+        if self._spare_at is not None and now >= self._spare_at:
+            self._spare_at = None
         with engine.lock:
             orders = plan(self._situation())
             for order in orders:
@@ -188,11 +199,13 @@ class Foreman:
 
     def _situation(self) -> Situation:
         engine = self._engine
+        lives = self._crew.lives()
         return Situation(
-            seats=self._crew.lives(),
+            seats=lives,
             capacity=self._crew.capacity,
             wanted=min(FEWEST, engine.workers) if self.is_small else engine.workers,
             wants_spare=self.wants_spare and not self.is_small,
+            may_hire_spare=self._spare_at is None and Life.DOOMED not in lives.values(),
             pool=engine.state,
             work_left=not engine.is_idle,
             false_starts=self._false_starts,

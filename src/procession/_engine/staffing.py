@@ -138,6 +138,7 @@ class Situation:
         capacity: how many seats there are.
         wanted: how many workers are to serve.
         wants_spare: whether one more shall be warm on the bench.
+        may_hire_spare: False while whoever waits for what others do is to be served first.
         pool: the pool's state.
         work_left: whether any task has no outcome yet.
         false_starts: how many workers ended before they were ready, without one that got ready
@@ -151,6 +152,7 @@ class Situation:
     capacity: int
     wanted: int
     wants_spare: bool
+    may_hire_spare: bool
     pool: PoolState
     work_left: bool
     false_starts: int
@@ -216,13 +218,14 @@ class _Planner:
     def _fit_bench(self, now: Situation) -> None:
         """Somebody for each place, now or soon, and the spare; nobody else."""
         target = max(0, now.wanted - len(self._serving)) + now.wants_spare
-        surplus = len(self._bench) + len(self._warming) - target
-        if surplus > 0:
-            self._let_go((self._bench + self._warming)[-surplus:])
+        missing = target - len(self._bench) - len(self._warming)
+        if missing < 0:
+            self._let_go((self._bench + self._warming)[missing:])
         elif now.may_hire:
             free = (seat for seat in range(now.capacity) if seat not in now.seats)
             places = self._free_places(now)
-            for hired, seat in zip(range(-surplus), free, strict=False):
+            missing -= now.wants_spare and not now.may_hire_spare
+            for hired, seat in zip(range(missing), free, strict=False):
                 step = Step.HIRE if hired < places else Step.HIRE_FOR_BENCH
                 self.orders.append(Order(step, seat))
 

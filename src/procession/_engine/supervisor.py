@@ -282,7 +282,10 @@ class Supervisor:
         sentinel = worker.child.sentinel
         self._poll.unregister(sentinel)
         del self._sentinels[sentinel]
+        oom_kills = self._oom_kills
         ended = self._examine(worker)
+        if ended.fate is Fate.DIED and worker.ready_at and self._oom_kills == oom_kills:
+            self._foreman.wants_spare = True  # it may happen again; unless memory is short
         with engine.lock:
             # All that it published, before its claim is read: what it answered is not lost.
             engine.collect()
