@@ -121,6 +121,11 @@ enum pcn_status pcn_channel_submit(struct pcn_arena *arena, struct pcn_channel *
     return status;
 }
 
+bool pcn_channel_has_news(const struct pcn_channel *channel)
+{
+    return pcn_ring_has_records(&channel->results);
+}
+
 enum pcn_status pcn_channel_collect(struct pcn_arena *arena, struct pcn_channel *channel,
                                     uint8_t *to, uint64_t room, uint64_t *used, bool wait)
 {

@@ -85,6 +85,9 @@ enum pcn_status pcn_channel_submit(struct pcn_arena *arena, struct pcn_channel *
 enum pcn_status pcn_channel_collect(struct pcn_arena *arena, struct pcn_channel *channel,
                                     uint8_t *to, uint64_t room, uint64_t *used, bool wait);
 
+/* Whether there are results to collect. */
+bool pcn_channel_has_news(const struct pcn_channel *channel);
+
 /* How often the channel was poked. Each thread that waits keeps its own count: read it,
  * then see to what a poke may have been about, then wait for a later one. */
 uint32_t pcn_channel_pokes(const struct pcn_channel *channel);

@@ -206,6 +206,12 @@ class Executor(concurrent.futures.Executor):
         engine, is_first = self._workforce.engine, False
         if engine is None:
             engine, is_first = self._workforce.start(), True
+        elif engine.fast is not None:
+            sent: Future[_T] | None = engine.fast.make(
+                Future, engine, fn, self._options, args, kwargs
+            )
+            if sent is not None:
+                return sent
         future: Future[_T] = Future(engine, fn, self._options)
         try:
             engine.submit(future, args, kwargs)

@@ -152,11 +152,17 @@ class Pool:
             ValueError: the pool is closed.
             Exception: what pickle says of arguments that can not be pickled.
         """
-        result = AsyncResult(self, func, self._options)
-        if callback is not None or error_callback is not None:
+        engine, options = self._engine, self._options
+        is_awaited = callback is None and error_callback is None
+        if is_awaited and engine.fast is not None:
+            sent = engine.fast.make(AsyncResult, self, func, options, args, kwds)
+            if sent is not None:
+                return sent
+        result = AsyncResult(self, func, options)
+        if not is_awaited:
             _require_callable(callback, error_callback)
             result.set_callbacks(callback, error_callback)
-        self._engine.submit(result, tuple(args), dict(kwds))
+        engine.submit(result, tuple(args), dict(kwds))
         return result
 
     async def run(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

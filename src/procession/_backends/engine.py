@@ -92,14 +92,14 @@ class BorrowedEngine(Engine):
         self.attendant = Attendant(self)
         overseer = Overseer(self, backend, bell, self._most)
         self.supervisor = cast(Any, overseer)
-        self.state = PoolState.RUNNING
+        self.turn(PoolState.RUNNING)
         self._exit = exits.register_exit(self.terminate, priority=EXIT_PRIORITY)
         disable_copies(self)
         try:
             self.relay.start()
             overseer.start()
         except BaseException:
-            self.state = PoolState.TERMINATING
+            self.turn(PoolState.TERMINATING)
             overseer.wake()
             if not overseer.is_started:
                 overseer.run()  # in this thread

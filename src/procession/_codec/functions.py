@@ -250,11 +250,16 @@ class FunctionTable:
     """The sending side: which functions the workers of one channel can know.
 
     Guarded by its owner: one thread at a time.
+
+    Attributes:
+        by_name: those that were sent by name, by their ``id()``: they stay what they are, so for
+            these nobody has to ask ``find``.
     """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._entries: dict[int, _Entry] = {}
+        self.by_name: dict[int, tuple[int, int]] = {}
         self._next = 1
         # Blocks that no task sent from now on names: (last task that may name it, block).
         self._retired: deque[tuple[int, int]] = deque()
@@ -307,6 +312,7 @@ class FunctionTable:
                 taken = None
         else:
             content = _checkable(name, function)
+        self.by_name.pop(id(function), None)
         old = self._entries.pop(id(function), None)
         if old is not None:
             self._retired.append((last_task, old.sent.code))
@@ -314,6 +320,8 @@ class FunctionTable:
         weight = size_of(content) - len(content)
         held = weakref.ref(function, partial(self._lose, id(function))) if weight else function
         self._entries[id(function)] = _Entry(held, sent, unchanging, taken, weight)
+        if name is not None:
+            self.by_name[id(function)] = sent
         while len(self._entries) > KEPT_BY_SENDER:
             self._retire(next(iter(self._entries)), last_task)
         heavy = self._heavy()
@@ -330,6 +338,7 @@ class FunctionTable:
         return [(key, entry) for key, entry in list(self._entries.items()) if entry.weight]
 
     def _retire(self, key: int, last_task: int) -> None:
+        self.by_name.pop(key, None)
         entry = self._entries.pop(key, None)  # none: it was lost at this moment
         if entry is not None:
             self._retired.append((last_task, entry.sent.code))
@@ -394,6 +403,7 @@ class FunctionTable:
         blocks = [entry.sent.code for entry in self._entries.values()]
         blocks += [code for _, code in self._retired]
         self.free_gone()
+        self.by_name.clear()
         self._entries.clear()
         self._retired.clear()
         for block in blocks:

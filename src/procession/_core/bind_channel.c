@@ -28,6 +28,8 @@ static void free_memory(Channel *self)
     Py_END_ALLOW_THREADS
 }
 
+PyTypeObject *channel_type;
+
 int channel_is_parent(const Channel *self)
 {
     if (channel_is_ours(self))
@@ -294,12 +296,6 @@ static PyMethodDef channel_methods[] = {
            "becomes the block that holds a large payload, or 0. Its place in the ring, for "
            "revoke_at(), never 0; or False, and nothing done, when the ring is full or the "
            "channel released."),
-    METHOD(call, METH_FASTCALL,
-           "call(entry, open, next_number, sent, arguments): pickle the arguments (see "
-           "quick_dumps()), give the entry its number, kind 0, `sent`, payload and position, and "
-           "send it as submit() does; True. Else nothing is done: the pickle, where it is too "
-           "large for a record, the ring is full or the channel released; False, where something "
-           "is to travel apart; None, where pickling is not so simple."),
     METHOD(collect, METH_FASTCALL,
            "collect(open, arrivals): hand out what was answered. An entry of the dict `open` "
            "whose `attend` is not True gets its attribute `answer` set to (kind, payload, "

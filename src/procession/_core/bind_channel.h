@@ -67,9 +67,8 @@ static inline bool channel_is_ours(const Channel *self)
 /* Raises ValueError in a forked copy of the parent, or in a worker. */
 int channel_is_parent(const Channel *self);
 
-/* bind_submit.c: submit, call. */
+/* bind_submit.c: submit. */
 PyObject *channel_submit(Channel *self, PyObject *const *args, Py_ssize_t count);
-PyObject *channel_call(Channel *self, PyObject *const *args, Py_ssize_t count);
 
 /* bind_parent.c: collect, wait, wake, close. */
 PyObject *channel_collect(Channel *self, PyObject *const *args, Py_ssize_t count);

@@ -80,10 +80,8 @@ int entry_set(PyObject *entry, enum entry_field field, PyObject *value)
 }
 
 /* One that was not sent, and that nobody is to be told of. */
-static PyObject *entry_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+static struct entry *unsent(PyTypeObject *type)
 {
-    (void)args;
-    (void)keywords;
     if (type == entry_type) { /* a long chain of such could not be taken apart */
         PyErr_SetString(PyExc_TypeError, "Entry is a base: make a class of it");
         return NULL;
@@ -97,6 +95,28 @@ static PyObject *entry_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     self->fields[ENTRY_DECODED] = Py_NewRef(Py_None);
     self->fields[ENTRY_ERROR_CALLBACK] = Py_NewRef(Py_None);
     self->fields[ENTRY_ATTEND] = Py_NewRef(Py_False);
+    return self;
+}
+
+static PyObject *entry_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    (void)args;
+    (void)keywords;
+    return (PyObject *)unsent(type);
+}
+
+static void tell(struct entry *self, PyObject *owner, PyObject *function, PyObject *options)
+{
+    replace(&self->fields[ENTRY_OWNER], Py_NewRef(owner));
+    replace(&self->fields[ENTRY_FUNCTION], Py_NewRef(function));
+    replace(&self->fields[ENTRY_OPTIONS], Py_NewRef(options));
+}
+
+PyObject *entry_make(PyTypeObject *kind, PyObject *owner, PyObject *function, PyObject *options)
+{
+    struct entry *self = unsent(kind);
+    if (self)
+        tell(self, owner, function, options);
     return (PyObject *)self;
 }
 
@@ -106,9 +126,7 @@ static int entry_init(struct entry *self, PyObject *args, PyObject *keywords)
         PyErr_SetString(PyExc_TypeError, "Entry(owner, function, options)");
         return -1;
     }
-    replace(&self->fields[ENTRY_OWNER], Py_NewRef(PyTuple_GetItem(args, 0)));
-    replace(&self->fields[ENTRY_FUNCTION], Py_NewRef(PyTuple_GetItem(args, 1)));
-    replace(&self->fields[ENTRY_OPTIONS], Py_NewRef(PyTuple_GetItem(args, 2)));
+    tell(self, PyTuple_GetItem(args, 0), PyTuple_GetItem(args, 1), PyTuple_GetItem(args, 2));
     return 0;
 }
 

@@ -26,6 +26,9 @@ enum entry_field {
 extern PyType_Spec entry_spec;
 extern PyTypeObject *entry_type;
 
+/* A new kind(owner, function, options), a class of Entry's; NULL with an exception. */
+PyObject *entry_make(PyTypeObject *kind, PyObject *owner, PyObject *function, PyObject *options);
+
 /* Of an Entry, or of whatever has an attribute of that name. A new reference, or NULL with an
  * exception. */
 PyObject *entry_get(PyObject *entry, enum entry_field field);

@@ -1,6 +1,7 @@
 #include "binding.h"
 
 #include "bind_entry.h"
+#include "bind_ledger.h"
 #include "bind_locks.h"
 #include "bind_memory.h"
 #include "bind_object.h"
@@ -14,9 +15,11 @@ static const struct {
     PyType_Spec *spec;
     PyTypeObject **known;
 } types[] = {
-    {"Channel", &channel_spec, NULL},
+    {"Channel", &channel_spec, &channel_type},
     {"Entry", &entry_spec, &entry_type},
+    {"FastPath", &fast_path_spec, NULL},
     {"Guarded", &guarded_spec, NULL},
+    {"Ledger", &ledger_spec, &ledger_type},
     {"Memory", &memory_spec, &memory_type},
     {"Mutex", &mutex_spec, NULL},
     {"PrivateView", &private_view_spec, &private_view_type},

@@ -240,6 +240,8 @@ static int collect(Channel *self, PyObject *open, PyObject *arrivals, const stru
     struct pcn_arena *arena = family_arena();
     if (!arena || !channel_is_parent(self) || wait_for_collector(self) < 0)
         return -1;
+    if (!pcn_channel_has_news(self->channel))
+        return 0;
     struct raised kept = {NULL, NULL, NULL}; /* to be raised when all is handed out */
     bool answered = false;
     uint64_t used;

@@ -1,11 +1,10 @@
-/* Channel, the parent's side: submit, and call, the same for the simplest and most frequent tasks.
+/* Channel, the parent's side: submit. (bind_fast_path.c does it for single calls.)
  *
  * What is sent is in the ring and in the ledger, or in neither: no Python code that a signal handler
  * could interrupt runs in between. */
 #include "bind_channel.h"
 
 #include "bind_entry.h"
-#include "bind_memory.h"
 
 static int note_block(PyObject *entry, pcn_block_id block)
 {
@@ -77,91 +76,4 @@ PyObject *channel_submit(Channel *self, PyObject *const *args, Py_ssize_t count)
     if (status == PCN_OK && note_block(args[0], message.block) == 0)
         return PyLong_FromUnsignedLongLong(position + 1);
     return PyErr_Occurred() ? NULL : raise_status(status);
-}
-
-/* Two integers of a tuple: the function's number and code. */
-static int both_numbers(PyObject *sent, unsigned long long *function, unsigned long long *code)
-{
-    if (!PyTuple_Check(sent) || PyTuple_Size(sent) != 2) {
-        PyErr_SetString(PyExc_TypeError, "a published function is two numbers");
-        return -1;
-    }
-    return unsigned_argument(PyTuple_GetItem(sent, 0), function) < 0 ||
-                   unsigned_argument(PyTuple_GetItem(sent, 1), code) < 0
-               ? -1
-               : 0;
-}
-
-/* Bytes; False: there is something large in them; None: they are not simply pickled. */
-static PyObject *pickled_arguments(PyObject *arguments)
-{
-    PyObject *payload = quick_pickle(arguments);
-    if (payload == Py_None) {
-        Py_DECREF(payload);
-        Py_RETURN_FALSE;
-    }
-    if (payload || !is_pickles_refusal())
-        return payload;
-    PyErr_Clear(); /* who takes the longer way is told again */
-    Py_RETURN_NONE;
-}
-
-/* It has been pickled, and is small. 1: it is sent; 0: nothing is done; -1. */
-static int call_now(Channel *self, PyObject *const *args, PyObject *payload)
-{
-    unsigned long long task, function, code;
-    if (both_numbers(args[3], &function, &code) < 0)
-        return -1;
-    PyObject *number = PyObject_CallNoArgs(args[2]);
-    if (!number)
-        return -1;
-    struct pcn_arena *arena = family_arena();
-    uint64_t position = 0;
-    int outcome = -1;
-    if (arena && channel_is_parent(self) && unsigned_argument(number, &task) == 0 &&
-        entry_set(args[0], ENTRY_NUMBER, Py_NewRef(number)) == 0 &&
-        entry_set(args[0], ENTRY_KIND, PyLong_FromLong(0)) == 0 &&
-        entry_set(args[0], ENTRY_SENT, Py_NewRef(args[3])) == 0 &&
-        entry_set(args[0], ENTRY_PAYLOAD, Py_NewRef(payload)) == 0) {
-        struct pcn_message message = {.task = task,
-                                      .function = function,
-                                      .code = (uint32_t)code,
-                                      .length = (uint64_t)PyBytes_Size(payload),
-                                      .end = 1};
-        /* Asked last: what was called until here may have ended the pool. */
-        enum pcn_status status = PCN_FULL;
-        if (self->block && !self->released)
-            status = send_entry(self, arena, args[1], number, args[0], &message,
-                                PyBytes_AsString(payload), &position);
-        if (status == PCN_FULL)
-            outcome = 0;
-        else if (status != PCN_OK) {
-            if (!PyErr_Occurred())
-                raise_status(status);
-        } else if (note_block(args[0], 0) == 0 &&
-                   entry_set(args[0], ENTRY_POSITION,
-                             PyLong_FromUnsignedLongLong(position + 1)) == 0)
-            outcome = 1;
-    }
-    Py_DECREF(number);
-    return outcome;
-}
-
-PyObject *channel_call(Channel *self, PyObject *const *args, Py_ssize_t count)
-{
-    if (count != 5 || !PyDict_Check(args[1])) {
-        PyErr_SetString(PyExc_TypeError, "call(entry, open, next_number, sent, arguments)");
-        return NULL;
-    }
-    PyObject *payload = pickled_arguments(args[4]);
-    if (!payload || !PyBytes_Check(payload) ||
-        PyBytes_Size(payload) > (Py_ssize_t)PCN_INLINE_LIMIT)
-        return payload;
-    int outcome = call_now(self, args, payload);
-    if (outcome == 0)
-        return payload;
-    Py_DECREF(payload);
-    if (outcome < 0)
-        return NULL;
-    Py_RETURN_TRUE;
 }

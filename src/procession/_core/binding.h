@@ -60,6 +60,10 @@ extern PyMethodDef census_methods[];
 
 /* bind_channel.c */
 extern PyType_Spec channel_spec;
+extern PyTypeObject *channel_type;
+
+/* bind_fast_path.c */
+extern PyType_Spec fast_path_spec;
 
 /* Raise what a status means. Always returns NULL. */
 PyObject *raise_status(enum pcn_status status);

@@ -204,6 +204,36 @@ class Entry:
     sent: Any
     def __init__(self, owner: Any, function: Any, options: Any, /) -> None: ...
 
+class Ledger:
+    @property
+    def open(self) -> dict[int, Any]: ...
+    @property
+    def last(self) -> int: ...
+    def next_number(self) -> int: ...
+
+_E = TypeVar("_E", bound=Entry)
+
+@final
+class FastPath:
+    is_running: bool
+    is_shrunk: bool
+    def __new__(
+        cls, channel: Channel, ledger: Ledger, by_name: dict[int, tuple[int, int]], /
+    ) -> FastPath: ...
+    def send(
+        self, entry: Any, sent: tuple[int, int], arguments: Any, /
+    ) -> bytes | bool | None: ...
+    def make(
+        self,
+        kind: type[_E],
+        owner: Any,
+        function: Any,
+        options: Any,
+        args: Any,
+        kwds: Any,
+        /,
+    ) -> _E | None: ...
+
 @final
 class Channel:
     def __new__(
@@ -231,15 +261,6 @@ class Channel:
         end: int = 1,
         /,
     ) -> int: ...
-    def call(
-        self,
-        entry: object,
-        open: dict[int, Any],
-        next_number: Callable[[], int],
-        sent: tuple[int, int],
-        arguments: object,
-        /,
-    ) -> bool | bytes | None: ...
     def collect(
         self, open: dict[int, Any], arrivals: deque[tuple[Any, int, Any, int, int, int]], /
     ) -> None: ...

@@ -39,7 +39,11 @@ class Calling(Protocol):
 
 
 class Attendant:
-    """Does what is due in the order it came, and waits on behalf of those who do not wait."""
+    """Does what is due in the order it came, and waits on behalf of those who do not wait.
+
+    Attributes:
+        is_unused: whether nobody has ever called it.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.answer: bool | None = None  # it waits like any thread, but for nothing of its own
@@ -60,6 +64,7 @@ class Attendant:
         self._bell.acquire()
         self._stopping = False
         self._thread: threading.Thread | None = None
+        self.is_unused = True
         self._claim: dict[None, object] = {}  # of the one thread that serves
         self._aside: list[threading.Thread] = []  # those that served, and are in a callback still
 
@@ -141,11 +146,6 @@ class Attendant:
         return self._thread is thread and thread not in self._aside
 
     @property
-    def is_unused(self) -> bool:
-        """Whether nobody has ever called it."""
-        return self._thread is None
-
-    @property
     def is_idle(self) -> bool:
         """Whether nothing is due or being done."""
         due = self._callbacks or self._by_value or self._records
@@ -173,6 +173,7 @@ class Attendant:
         if self._claim.setdefault(None, me) is not me:
             return
         self._thread = threading.current_thread()
+        self.is_unused = False
         while not self._stopping and self.is_current:
             try:
                 self._serve_and_wait()

@@ -31,7 +31,7 @@ def refuse_copy(engine: Engine) -> None:
 
 def _after_fork_in_child() -> None:
     for engine in list(_engines):
-        engine.state = PoolState.TERMINATING
+        engine.turn(PoolState.TERMINATING)
         engine.lock = threading.RLock()  # another thread may have held it
 
 

@@ -43,6 +43,9 @@ RING_BYTES = 1 << 20
 """Of each ring: room for some ten thousand small tasks or results."""
 
 _RUNNING: PoolState = PoolState.RUNNING  # to look a member up in its class costs a tenth of a task
+HOT_STEP = 0.02
+"""Seconds until who waits for a plain task looks whether there is more to think of."""
+
 EXIT_PRIORITY = 15  # pools end before other exit functions, as in the standard library
 
 Seat = tuple[int, int, int, int, int, int, int]
@@ -57,8 +60,8 @@ class Engine(Pace):
     attendant: Attendant
     supervisor: Supervisor
 
-    _call: Any = None
-    """Sends a simple call in one step, where the channel is the core's."""
+    fast: _core.FastPath | None = None
+    """Sends the simplest calls, where the channel is the core's; it may leave any to submit()."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -84,9 +87,6 @@ class Engine(Pace):
         self.streams: set[StreamJob] = set()
         self.with_callbacks: set[Task | MapJob] = set()
         self.bytes_under_way = 0  # of tasks whose options bound them
-        self.is_shrunk = False
-        """Whether workers were let go because there was nothing to do."""
-
         self.counts_tasks = False
         """Whether workers are replaced after so many tasks: then nothing is joined into one."""
 
@@ -118,7 +118,6 @@ class Engine(Pace):
             if terms.memory is not None:
                 _core.memory_budget(terms.memory)
             self.channel = Channel(capacity, RING_BYTES, RING_BYTES, cpus.cpu_count(), bell)
-            self._call = self.channel.call
             self.counts_tasks = terms.max_tasks is not None
             start = terms.starter(self.channel, diary, lambda: self.workers, mask)
             crew = Crew(self.channel, capacity, start)
@@ -126,7 +125,8 @@ class Engine(Pace):
             self.attendant = Attendant(self)
             self.supervisor = Supervisor(self, crew, bell, terms, diary)
             supervisor = self.supervisor
-            self.state = PoolState.RUNNING
+            self.fast = _core.FastPath(self.channel, self.ledger, self.functions.by_name)
+            self.turn(PoolState.RUNNING)
             self._exit = exits.register_exit(self.terminate, priority=EXIT_PRIORITY)
             disable_copies(self)
             try:
@@ -139,7 +139,7 @@ class Engine(Pace):
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         except BaseException:
-            self.state = PoolState.TERMINATING
+            self.turn(PoolState.TERMINATING)
             if supervisor is None:
                 os.close(bell)
                 diary.close()
@@ -163,11 +163,10 @@ class Engine(Pace):
             self.refuse()
         sent = self.functions.find(task.function) or self._publish(task.function)
         went: bool | bytes | None = None
-        call = self._call
-        is_simple = sent is not None and task.options.is_plain and not task.attend
-        if is_simple and call is not None and len(reducers.table) == reducers.harmless:
-            # The hot path: all in one step.
-            went = call(task, self.open, self.next_number, sent, (args, kwds))
+        fast = self.fast
+        is_simple = task.options.is_plain and not task.attend
+        if fast is not None and is_simple and len(reducers.table) == reducers.harmless:
+            went = None if sent is None else fast.send(task, sent, (args, kwds))
         if went is not True:
             self.sender.submit(task, sent, args, kwds, went)
         if self.is_shrunk:
@@ -266,6 +265,16 @@ class Engine(Pace):
         """Whether it takes more work; any thread may change that at any time."""
         return self.state is _RUNNING
 
+    @property
+    def is_shrunk(self) -> bool:
+        """Whether workers were let go, or rest, because there was nothing to do."""
+        return self.fast is not None and self.fast.is_shrunk
+
+    @is_shrunk.setter
+    def is_shrunk(self, value: bool) -> None:
+        if self.fast is not None:
+            self.fast.is_shrunk = value
+
     def refuse(self) -> NoReturn:
         """Raise what a pool that takes no more work says."""
         refuse_copy(self)
@@ -319,17 +328,18 @@ class Engine(Pace):
 
     def wait(self, entry: Task | MapJob, timeout: float | None = None) -> bool:
         """Wait until the entry is answered, and collect for all; False when time is up."""
+        # The hot path: nothing is to be done but to wait for a plain task. Not for long, for this
+        # may be a signal handler, over somebody who has one of the locks.
+        if timeout is None and self.attendant.is_unused and isinstance(entry, Task):
+            channel = self.channel
+            if channel.wait(entry, self.open, self.arrivals, HOT_STEP, channel.wakes()):
+                return True
         if self.lock._is_owned() or self.publishing._is_owned():  # type: ignore[attr-defined]
-            with let_go(*self.locks):  # a signal handler waits
+            with let_go(*self.locks):
                 return self._wait(entry, timeout)
         return self._wait(entry, timeout)
 
     def _wait(self, entry: Task | MapJob, timeout: float | None) -> bool:
-        # The hot path: nothing is to be done but to wait for a plain task.
-        if timeout is None and self.attendant.is_unused and isinstance(entry, Task):
-            channel = self.channel
-            if channel.wait(entry, self.open, self.arrivals, None, channel.wakes()):
-                return True
         deadline = None if timeout is None else monotonic() + timeout
         left = timeout
         # Whoever should have fed a job may have been interrupted: look again after a while.
@@ -351,13 +361,19 @@ class Engine(Pace):
 
     # ---- the end
 
+    def turn(self, state: PoolState) -> None:
+        """Be in this state from now on."""
+        if self.fast is not None:
+            self.fast.is_running = state is PoolState.RUNNING  # first: then nothing comes in late
+        self.state = state
+
     def close(self) -> None:
         """Take no more work; the workers leave when all that was submitted is done."""
         refuse_copy(self)
         with self.lock:
             if self.state is not PoolState.RUNNING:
                 return
-            self.state = PoolState.CLOSING
+            self.turn(PoolState.CLOSING)
         self.look_after_latecomers()
 
     def terminate(self, *, wait: bool = True, at_once: bool = False) -> None:
@@ -367,7 +383,7 @@ class Engine(Pace):
         """
         if os.getpid() != self.pid:
             return
-        self.state = PoolState.TERMINATING
+        self.turn(PoolState.TERMINATING)
         if at_once:
             self.supervisor.hurry()
         self.supervisor.wake()
@@ -390,7 +406,7 @@ class Engine(Pace):
         with self.lock:
             if self.state in (PoolState.RUNNING, PoolState.CLOSING):
                 self._broken_by = cause
-                self.state = PoolState.BROKEN
+                self.turn(PoolState.BROKEN)
         self.supervisor.wake()
 
     _broken_by: Cause = None

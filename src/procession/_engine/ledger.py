@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
+
+from procession import _core
 
 if TYPE_CHECKING:
     from procession._engine.entries import Record
 
 
-class Ledger:
+class Ledger(_core.Ledger):
     """Entries without an answer, by number; numbers begin at 1 and are never reused.
 
     ``open`` is the plain dict into which the core enters what it sends, and out of which it takes
-    what is answered.
+    what is answered. ``last`` is the highest number that ``next_number()`` has given so far.
     """
 
-    __slots__ = ("_numbers", "last", "open")
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self._numbers = itertools.count(1)
-        self.open: dict[int, Record] = {}
-        self.last = 0
-
-    def next_number(self) -> int:
-        """A number for a new entry; the core enters it when it is sent."""
-        number = self.last = next(self._numbers)
-        return number
+    open: dict[int, Record]
 
     def latest(self) -> Record | None:
         """The record sent last of those that are open."""

@@ -22,6 +22,7 @@ class Publisher:
         self._lock = lock
         self._for_one: dict[Sent, None] = {}
         self.find = self._table.find
+        self.by_name = self._table.by_name
 
     def publish(self, function: Callable[..., Any], *, by_value: bool = False) -> Sent | None:
         """Publish a function for all calls; None if it must travel with each.
