@@ -92,6 +92,7 @@ class Pool:
     _options: Options = PLAIN
     _backend: Choice | None = None
     _engine: Engine
+    _make: Any = None  # sends the simplest calls: see FastPath.make(); it may leave any to others
 
     def __init__(
         self,
@@ -124,8 +125,9 @@ class Pool:
             most = None if processes is None else workers
             self._engine = self._backend.open(most, initializer, terms.initargs)
             return
-        self._engine = Engine(workers)
-        self._engine.start(terms)
+        self._engine = engine = Engine(workers)
+        engine.start(terms)
+        self._make = None if engine.fast is None else engine.fast.make
 
     # ---- one task
 
@@ -152,17 +154,16 @@ class Pool:
             ValueError: the pool is closed.
             Exception: what pickle says of arguments that can not be pickled.
         """
-        engine, options = self._engine, self._options
-        is_awaited = callback is None and error_callback is None
-        if is_awaited and engine.fast is not None:
-            sent = engine.fast.make(AsyncResult, self, func, options, args, kwds)
+        make = self._make
+        if make is not None and callback is None and error_callback is None:
+            sent: AsyncResult | None = make(AsyncResult, self, func, self._options, args, kwds)
             if sent is not None:
                 return sent
-        result = AsyncResult(self, func, options)
-        if not is_awaited:
+        result = AsyncResult(self, func, self._options)
+        if callback is not None or error_callback is not None:
             _require_callable(callback, error_callback)
             result.set_callbacks(callback, error_callback)
-        engine.submit(result, tuple(args), dict(kwds))
+        self._engine.submit(result, tuple(args), dict(kwds))
         return result
 
     async def run(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -365,14 +365,14 @@ class Relay:
         open: dict[int, Any],
         arrivals: deque[Arrival],
         timeout: float | None,
-        wakes: int,
-        /,
+        wakes: int | None = None,
     ) -> bool | None:
         """True when the entry is answered, False when time is up, None to look around."""
         if self._released:
             return None
         self._check_owner()
         me = _Waiter(entry)
+        wakes = self._wakes if wakes is None else wakes
         self._waiters[me] = None
         try:
             until = None if timeout is None else monotonic() + timeout

@@ -307,7 +307,7 @@ static PyMethodDef channel_methods[] = {
            "it is the MemoryError, and the kind 0x400, or 0x500 for that of a part; the kind of "
            "news stays."),
     METHOD(wait, METH_FASTCALL,
-           "wait(entry, open, arrivals, timeout, wakes): collect until entry.answer is not None "
+           "wait(entry, open, arrivals, timeout, wakes=now): collect until entry.answer is not None "
            "(True), time is up (False), or there is something to attend to (None): also at once, "
            "if somebody was woken since wakes() was asked."),
     METHOD(wakes, METH_NOARGS, "wakes(): how often wake() was called; see wait()."),
@@ -341,6 +341,13 @@ static PyMethodDef channel_methods[] = {
            "claim(): wait for a task: (number, kind, function, code, payload, first, end); None "
            "when the channel is closed, or this worker to leave. SystemExit in a fork of the "
            "worker, as from answer() and run()."),
+    METHOD(serve, METH_FASTCALL,
+           "serve(known, here, unfinished, finish): run tasks that are calls of functions in the "
+           "dict `known`, by number, with plain arguments, and answer them. `here.function` and "
+           "`here.number` say what runs. finish(number, value, error) is to answer a call (error "
+           "None: it returned) whose value is not plain, or if the set `unfinished` is not empty. "
+           "Returns what claim() does for the first task that is none of these, which was not "
+           "run; or True: after a while, or when modules were imported."),
     METHOD(forked, METH_NOARGS, "forked(): whether this is a fork of the worker, made by a task."),
     METHOD(alert, METH_NOARGS, "alert(): have the supervisor look around; with the GIL held."),
     METHOD(answer, METH_FASTCALL,

@@ -108,6 +108,20 @@ static inline bool is_fork_of_worker(const Channel *self)
 /* 0; or -1 with SystemExit in such a fork, which has come to the end of what it was made for. */
 int end_if_forked(const Channel *self);
 
+/* Wait for a task, and claim it: 1; 0: no more will come; -1. Its payload is in the scratch, unless
+ * it has a block. */
+int claim_next(Channel *self, struct pcn_arena *arena, struct pcn_message *message);
+
+/* As claim() tells it. */
+PyObject *claimed(struct pcn_arena *arena, const Channel *self, const struct pcn_message *message);
+
+/* Answer the claimed task; the payload is bytes, and travels in the record or a block. */
+int answer_task(const Channel *self, struct pcn_arena *arena, uint64_t task, uint32_t kind,
+                PyObject *payload);
+
+/* bind_serve.c: serve. */
+PyObject *channel_serve(Channel *self, PyObject *const *args, Py_ssize_t count);
+
 /* Publish a result about our seat's claim, or news (task 0): with the time since its claim, and
  * waiting for room. 0, or -1 with an exception and nothing published. */
 int send_result(const Channel *self, struct pcn_arena *arena, struct pcn_message *message,

@@ -368,11 +368,13 @@ PyObject *channel_wait(Channel *self, PyObject *const *args, Py_ssize_t count)
 {
     uint64_t span;
     unsigned long long wakes;
-    if (count != 5 || !PyDict_Check(args[1])) {
+    if ((count != 4 && count != 5) || !PyDict_Check(args[1])) {
         PyErr_SetString(PyExc_TypeError, "wait(entry, open, arrivals, timeout, wakes)");
         return NULL;
     }
-    if (timeout_argument(args[3], &span) < 0 || unsigned_argument(args[4], &wakes) < 0)
+    wakes = self->wakes;
+    if (timeout_argument(args[3], &span) < 0 ||
+        (count == 5 && unsigned_argument(args[4], &wakes) < 0))
         return NULL;
     if (!self->block || self->released)
         Py_RETURN_NONE; /* all entries got their answers before */

@@ -39,8 +39,7 @@ PyObject *channel_forked(Channel *self, PyObject *ignored)
     return PyBool_FromLong(is_fork_of_worker(self));
 }
 
-static PyObject *claimed(struct pcn_arena *arena, const Channel *self,
-                         const struct pcn_message *message)
+PyObject *claimed(struct pcn_arena *arena, const Channel *self, const struct pcn_message *message)
 {
     PyObject *payload =
         message->block
@@ -65,37 +64,42 @@ static PyObject *claimed(struct pcn_arena *arena, const Channel *self,
 /* A lost wake-up is mended by whoever buries the dead one that lost it; this is for the rest. */
 #define LONGEST_STEP_NS (16 * (uint64_t)STEP_NS)
 
-PyObject *channel_claim(Channel *self, PyObject *ignored)
+int claim_next(Channel *self, struct pcn_arena *arena, struct pcn_message *message)
 {
-    (void)ignored;
-    if (end_if_forked(self) < 0)
-        return NULL;
-    struct pcn_arena *arena = family_arena();
-    if (!arena || !channel_is_open(self))
-        return NULL;
-    struct pcn_message message;
+    if (end_if_forked(self) < 0 || !channel_is_open(self))
+        return -1;
     uint64_t step = STEP_NS;
     for (;;) {
-        enum pcn_status status = pcn_channel_claim(arena, self->channel, self->worker, &message,
-                                                   self->scratch, false);
+        enum pcn_status status =
+            pcn_channel_claim(arena, self->channel, self->worker, message, self->scratch, false);
         if (status == PCN_OK)
-            break;
+            return 1;
         if (status == PCN_CLOSED)
-            Py_RETURN_NONE;
+            return 0;
         Py_BEGIN_ALLOW_THREADS
         if (status == PCN_BUSY)
-            status = pcn_channel_claim(arena, self->channel, self->worker, &message,
+            status = pcn_channel_claim(arena, self->channel, self->worker, message,
                                        self->scratch, true);
         else if (pcn_channel_wait_work(arena, self->channel, self->worker, step) == PCN_TIMEOUT &&
                  step < LONGEST_STEP_NS)
             step *= 2; /* an idle pool costs next to nothing */
         Py_END_ALLOW_THREADS
         if (status == PCN_OK)
-            break;
+            return 1;
         if (PyErr_CheckSignals() < 0)
-            return NULL;
+            return -1;
     }
-    return claimed(arena, self, &message);
+}
+
+PyObject *channel_claim(Channel *self, PyObject *ignored)
+{
+    (void)ignored;
+    struct pcn_arena *arena = family_arena();
+    struct pcn_message message;
+    int got = arena ? claim_next(self, arena, &message) : -1;
+    if (got == 0)
+        Py_RETURN_NONE;
+    return got < 0 ? NULL : claimed(arena, self, &message);
 }
 
 static void tell_supervisor(const Channel *self)
@@ -237,7 +241,7 @@ static void answer_range(const Channel *self, struct pcn_message *message)
         message->end = pcn_claim_take_all(claim);
 }
 
-static int answer(Channel *self, struct pcn_arena *arena, struct pcn_message *message,
+static int answer(const Channel *self, struct pcn_arena *arena, struct pcn_message *message,
                   PyObject *payload)
 {
     Py_buffer view;
@@ -262,6 +266,16 @@ static int answer_apart(Channel *self, struct pcn_arena *arena, struct pcn_messa
     int failed = send_apart(self, arena, message, &apart);
     apart_release(&apart);
     return failed;
+}
+
+int answer_task(const Channel *self, struct pcn_arena *arena, uint64_t task, uint32_t kind,
+                PyObject *payload)
+{
+    struct pcn_message message = {.task = task, .kind = kind};
+    if (answer(self, arena, &message, payload) < 0)
+        return -1;
+    end_claim(self);
+    return 0;
 }
 
 PyObject *channel_answer(Channel *self, PyObject *const *args, Py_ssize_t count)

@@ -2,7 +2,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, final
+from typing import Any, Literal, Protocol, Self, TypeVar, final
 
 from typing_extensions import Buffer
 
@@ -270,7 +270,7 @@ class Channel:
         open: dict[int, Any],
         arrivals: deque[tuple[Any, int, Any, int, int, int]],
         timeout: float | None,
-        wakes: int,
+        wakes: int = ...,
         /,
     ) -> bool | None: ...
     def wakes(self) -> int: ...
@@ -288,6 +288,14 @@ class Channel:
     def bury(self, seat: int, /) -> tuple[int, bool, int, int, int, int, bytes] | None: ...
     def sit(self, seat: int, /) -> None: ...
     def claim(self) -> tuple[int, int, int, int, bytes | memoryview, int, int] | None: ...
+    def serve(
+        self,
+        known: dict[int, Callable[..., Any]],
+        here: Any,
+        unfinished: set[Any],
+        finish: Callable[[int, Any, BaseException | None], None],
+        /,
+    ) -> tuple[int, int, int, int, bytes | memoryview, int, int] | Literal[True] | None: ...
     def forked(self) -> bool: ...
     def alert(self) -> None: ...
     def answer(

@@ -331,8 +331,7 @@ class Engine(Pace):
         # The hot path: nothing is to be done but to wait for a plain task. Not for long, for this
         # may be a signal handler, over somebody who has one of the locks.
         if timeout is None and self.attendant.is_unused and isinstance(entry, Task):
-            channel = self.channel
-            if channel.wait(entry, self.open, self.arrivals, HOT_STEP, channel.wakes()):
+            if self.channel.wait(entry, self.open, self.arrivals, HOT_STEP):
                 return True
         if self.lock._is_owned() or self.publishing._is_owned():  # type: ignore[attr-defined]
             with let_go(*self.locks):

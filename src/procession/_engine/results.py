@@ -65,9 +65,10 @@ class AsyncResult(Task):
         """
         if timeout is not None:
             check_timeout(timeout)
-        if self.answer is None and not self._wait(timeout):
+        pool = self._owner
+        if self.answer is None and pool is not None and not pool._engine.wait(self, timeout):
             raise errors.TimeoutError(f"no result within {timeout} seconds")
-        success, value = self.outcome()
+        success, value = self._decoded or self.outcome()
         self._owner = None
         if success:
             return value
@@ -100,11 +101,26 @@ ApplyResult = AsyncResult
 class MapResult(AsyncResult):
     """What ``map_async`` and ``starmap_async`` return: the outcome of all the items together."""
 
-    __slots__ = ("_job",)
+    __slots__ = ("_job", "_pool")
 
     def __init__(self, pool: Owner, job: MapJob) -> None:
-        super().__init__(pool, job.function, pool._options)
+        super().__init__(None, job.function, pool._options)
+        self._pool: Owner | None = pool  # kept alive until the outcome is here
         self._job = job
+
+    def get(self, timeout: float | None = None) -> Any:
+        """The list of values, or raises what the first item that failed raised.
+
+        Raises:
+            TimeoutError: no outcome within `timeout` seconds (None: without limit).
+            WorkerDied: the worker of one of the items ended before it answered.
+            PoolTerminated: the pool was terminated first.
+        """
+        self.wait(timeout)
+        if self._job.answer is None:
+            raise errors.TimeoutError(f"no result within {timeout} seconds")
+        self._pool = None
+        return super().get()
 
     def outcome(self) -> tuple[bool, Any]:
         """``(True, list of values)`` or ``(False, exception)``; only when there is one."""

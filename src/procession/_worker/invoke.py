@@ -75,12 +75,16 @@ def encode_value(value: Any) -> Answer:
 
 
 class Invoker:
-    """Runs the tasks of one worker."""
+    """Runs the tasks of one worker.
+
+    Attributes:
+        known: the functions that are loaded, by number.
+    """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._functions = FunctionCache(channel)
-        self._known = here.known = self._functions.known
+        self.known = here.known = self._functions.known
 
     def invoke(
         self, kind: int, function: int, code: int, payload: bytes | memoryview, first: int
@@ -94,7 +98,7 @@ class Invoker:
         try:
             # The hot path: no call of ours but pickle's own.
             if kind == messages.CALL or kind == messages.CALL_ONE:
-                call = self._known.get(function) or self._load(function, code)
+                call = self.known.get(function) or self._load(function, code)
                 if kind == messages.CALL_ONE:
                     value = call(quick_loads(payload))
                 else:
@@ -113,7 +117,7 @@ class Invoker:
                 call, args, kwds = loads(payload)
                 here.carried = call
             else:
-                call = self._known.get(function) or self._load(function, code)
+                call = self.known.get(function) or self._load(function, code)
                 if what == messages.CALL:
                     args, kwds = loads(payload)
                 elif what == messages.CALL_ONE:
@@ -146,6 +150,10 @@ class Invoker:
             missing = isinstance(error, AttributeError) and _lacks_main(error, payload)
             answer = messages.ARGUMENTS_BY_VALUE if missing else messages.ERROR
             return answer, encode_error(error)
+
+    def outcome(self, value: Any, error: BaseException | None) -> Answer:
+        """The answer to a simple call that the core has run: it returned, or raised an error."""
+        return encode_value(value) if error is None else (messages.ERROR, encode_error(error))
 
     def _load(self, number: int, code: int) -> Callable[..., Any]:
         """A function that is not known: not yet, or because it has a state of its own.

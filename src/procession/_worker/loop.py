@@ -16,7 +16,7 @@ from procession._codec.exceptions import encode_exception
 from procession._core import Channel
 from procession._worker.diary import Diary, Travelling
 from procession._worker.growth import Growth
-from procession._worker.invoke import Invoker
+from procession._worker.invoke import Answer, Invoker
 from procession._worker.logs import ship
 from procession._worker.output import end_lines, unfinished, watch
 from procession._worker.state import here
@@ -97,38 +97,52 @@ def work(seat: Seat) -> int:
 
 def _serve(seat: Seat) -> None:
     channel = seat.channel
-    claim, answer = channel.claim, channel.answer
-    invoke = Invoker(channel).invoke
+    invoker = Invoker(channel)
+    invoke, known = invoker.invoke, invoker.known
     left = -1 if seat.max_tasks is None else seat.max_tasks
     growth = None if seat.max_memory is None else Growth(seat.max_memory)
     loaded = len(sys.modules)
+
+    def finish(number: int, value: Any, error: BaseException | None) -> None:
+        _answer(channel, number, invoker.outcome(value, error))
+
+    next_task: Callable[[], Any] = channel.claim
+    if seat.max_tasks is None and growth is None:
+        # The hot path: the core runs what is simple.
+        next_task = functools.partial(channel.serve, known, here, unfinished, finish)
     while left:
-        task = claim()
+        task = next_task()
         if task is None:
             break
-        number, kind, function, code, payload, first, _ = task
-        if left == 1:
-            _announce(channel, messages.RETIRING)
-        here.function = function
-        here.number = number
-        outcome = invoke(kind, function, code, payload, first)
-        if unfinished:
-            end_lines()
-        here.number = 0
-        del task, payload
-        if outcome is not None:
-            try:
-                answer(number, *outcome)
-            except MemoryError as error:
-                answer(number, messages.ERROR, encode_exception(error))
-            outcome = None  # what lies beside it is not to be kept until the next task
-        left -= 1
+        if task is not True:
+            number, kind, function, code, payload, first, _ = task
+            if left == 1:
+                _announce(channel, messages.RETIRING)
+            here.function = function
+            here.number = number
+            outcome = invoke(kind, function, code, payload, first)
+            _answer(channel, number, outcome)
+            del outcome, payload  # what lies beside it is not to be kept until the next task
+            left -= 1
+        del task
         if len(sys.modules) != loaded:
             seat.imported()
             loaded = len(sys.modules)
         if growth is not None and growth.is_too_much():
             _announce(channel, messages.RETIRING)
             growth = None
+
+
+def _answer(channel: Channel, number: int, outcome: Answer | None) -> None:
+    """Answer the task, if it is not answered by now; it is over."""
+    if unfinished:
+        end_lines()
+    here.number = 0
+    if outcome is not None:
+        try:
+            channel.answer(number, *outcome)
+        except MemoryError as error:
+            channel.answer(number, messages.ERROR, encode_exception(error))
 
 
 def _announce(channel: Channel, kind: int) -> None:
