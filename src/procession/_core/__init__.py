@@ -3,8 +3,9 @@
 - ``bind_module.c`` makes the module, ``bind_family.c`` gives it the process's arena.
 - A pool: ``bind_channel.c`` its rings and claims (two sides: ``bind_parent.c`` with
   ``bind_submit.c`` and ``bind_seats.c``, ``bind_worker.c`` with ``bind_run.c``), ``bind_turn.c`` a
-  turn, ``bind_entry.c`` what stands in its ledger, ``bind_numbers.c`` lists of numbers as machine
-  words, ``bind_outcomes.c`` what came of items.
+  turn, ``bind_ledger.c`` its ledger and ``bind_entry.c`` what stands in that, ``bind_here.c`` what
+  a worker runs now, ``bind_numbers.c`` lists of numbers as machine words, ``bind_outcomes.c`` what
+  came of items. Simple calls: ``bind_fast_path.c`` sends them, ``bind_serve.c`` runs them.
 - ``bind_apart.c``: results and queue items whose buffers travel beside their pickle.
 - What processes share by handles: ``bind_object.c`` is what all handles have in common,
   ``bind_settle.c`` looks after them when a process forks, ``bind_place.c`` knows where the caller
@@ -34,6 +35,7 @@ from procession._core.binding import (
     Entry,
     FastPath,
     Guarded,
+    Here,
     Ledger,
     Memory,
     PrivateView,
@@ -81,6 +83,7 @@ __all__ = [
     "Entry",
     "FastPath",
     "Guarded",
+    "Here",
     "Ledger",
     "Memory",
     "PrivateView",

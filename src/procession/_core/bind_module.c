@@ -1,6 +1,7 @@
 #include "binding.h"
 
 #include "bind_entry.h"
+#include "bind_here.h"
 #include "bind_ledger.h"
 #include "bind_locks.h"
 #include "bind_memory.h"
@@ -19,6 +20,7 @@ static const struct {
     {"Entry", &entry_spec, &entry_type},
     {"FastPath", &fast_path_spec, NULL},
     {"Guarded", &guarded_spec, NULL},
+    {"Here", &here_spec, &here_type},
     {"Ledger", &ledger_spec, &ledger_type},
     {"Memory", &memory_spec, &memory_type},
     {"Mutex", &mutex_spec, NULL},

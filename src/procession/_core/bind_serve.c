@@ -3,6 +3,7 @@
  * task that is not so simple, as claim() does. */
 #include "bind_channel.h"
 
+#include "bind_here.h"
 #include "bind_plain.h"
 #include "bind_raised.h"
 #include "platform.h"
@@ -21,7 +22,7 @@ struct service {
     Channel *channel;
     struct pcn_arena *arena;
     PyObject *known;      /* dict: functions by their numbers */
-    PyObject *here;       /* its `function` and `number` say what runs */
+    struct here *here;    /* says what runs */
     PyObject *unfinished; /* a set: not empty while there is something printed to be looked after */
     PyObject *finish;     /* (number, value, error): answers what is not plain */
 };
@@ -57,12 +58,9 @@ static bool open_call(const struct service *service, const struct pcn_message *m
     if (call->function)
         call->content =
             plain_load(service->channel->scratch, (Py_ssize_t)message->length);
-    if (call->content && (call->is_one || is_pair_for_call(call->content)) &&
-        PyObject_SetAttrString(service->here, "function", number) == 0) {
-        Py_DECREF(number);
-        return true;
-    }
     Py_XDECREF(number);
+    if (call->content && (call->is_one || is_pair_for_call(call->content)))
+        return true;
     drop(call);
     PyErr_Clear();
     return false;
@@ -76,19 +74,17 @@ static PyObject *run(const struct call *call)
                          PyTuple_GetItem(call->content, 1));
 }
 
-static int say_number(const struct service *service, PyObject *number)
-{
-    return PyObject_SetAttrString(service->here, "number", number);
-}
-
-/* A value, or NULL and what was raised, which is not plain, or not all there is to do. */
-static int finish_in_python(const struct service *service, PyObject *number, PyObject *value)
+/* A value, or NULL and what was raised: not plain, or not all there is to do. */
+static int finish_in_python(const struct service *service, uint64_t task, PyObject *value)
 {
     PyObject *error = value ? NULL : take_exception();
-    PyObject *none = value || error ? PyObject_CallFunctionObjArgs(
-                                          service->finish, number, value ? value : Py_None,
-                                          error ? error : Py_None, NULL)
-                                    : NULL;
+    PyObject *number = PyLong_FromUnsignedLongLong(task);
+    PyObject *none = number && (value || error)
+                         ? PyObject_CallFunctionObjArgs(service->finish, number,
+                                                        value ? value : Py_None,
+                                                        error ? error : Py_None, NULL)
+                         : NULL;
+    Py_XDECREF(number);
     Py_XDECREF(error);
     Py_XDECREF(none);
     return none ? 0 : -1;
@@ -98,11 +94,8 @@ static int finish_in_python(const struct service *service, PyObject *number, PyO
 static int serve_one(const struct service *service, const struct pcn_message *message,
                      struct call *call)
 {
-    PyObject *number = PyLong_FromUnsignedLongLong(message->task);
-    if (!number || say_number(service, number) < 0) {
-        Py_XDECREF(number);
-        return -1;
-    }
+    service->here->function = message->function;
+    service->here->number = message->task;
     PyObject *value = run(call);
     drop(call);
     PyObject *payload = value ? plain_pickle(value) : NULL;
@@ -112,17 +105,13 @@ static int serve_one(const struct service *service, const struct pcn_message *me
     else if (!payload || PySet_Size(service->unfinished) != 0) {
         if (value)
             PyErr_Clear();
-        failed = finish_in_python(service, number, value);
+        failed = finish_in_python(service, message->task, value);
     } else {
-        PyObject *nothing = PyLong_FromLong(0);
-        failed = say_number(service, nothing);
-        Py_DECREF(nothing);
-        if (!failed)
-            failed = answer_task(service->channel, service->arena, message->task, VALUE, payload);
+        service->here->number = 0;
+        failed = answer_task(service->channel, service->arena, message->task, VALUE, payload);
     }
     Py_XDECREF(payload);
     Py_XDECREF(value);
-    Py_DECREF(number);
     return failed;
 }
 
@@ -157,12 +146,13 @@ static PyObject *serve(const struct service *service, PyObject *modules)
 PyObject *channel_serve(Channel *self, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *modules = PySys_GetObject("modules");
-    if (count != 4 || !PyDict_Check(args[0]) || !PySet_Check(args[2]) || !modules ||
-        !PyDict_Check(modules)) {
+    if (count != 4 || !PyDict_Check(args[0]) || !PyObject_TypeCheck(args[1], here_type) ||
+        !PySet_Check(args[2]) || !modules || !PyDict_Check(modules)) {
         PyErr_SetString(PyExc_TypeError, "serve(known, here, unfinished, finish)");
         return NULL;
     }
-    const struct service service = {self, family_arena(), args[0], args[1], args[2], args[3]};
+    const struct service service = {self,    family_arena(), args[0], (struct here *)args[1],
+                                    args[2], args[3]};
     if (!service.arena)
         return NULL;
     Py_INCREF(modules);

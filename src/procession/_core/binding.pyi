@@ -204,6 +204,10 @@ class Entry:
     sent: Any
     def __init__(self, owner: Any, function: Any, options: Any, /) -> None: ...
 
+class Here:
+    number: int
+    function: int
+
 class Ledger:
     @property
     def open(self) -> dict[int, Any]: ...
@@ -220,9 +224,7 @@ class FastPath:
     def __new__(
         cls, channel: Channel, ledger: Ledger, by_name: dict[int, tuple[int, int]], /
     ) -> FastPath: ...
-    def send(
-        self, entry: Any, sent: tuple[int, int], arguments: Any, /
-    ) -> bytes | bool | None: ...
+    def send(self, entry: Any, sent: tuple[int, int], arguments: Any, /) -> bytes | bool | None: ...
     def make(
         self,
         kind: type[_E],
@@ -291,7 +293,7 @@ class Channel:
     def serve(
         self,
         known: dict[int, Callable[..., Any]],
-        here: Any,
+        here: Here,
         unfinished: set[Any],
         finish: Callable[[int, Any, BaseException | None], None],
         /,

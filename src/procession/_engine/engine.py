@@ -330,9 +330,9 @@ class Engine(Pace):
         """Wait until the entry is answered, and collect for all; False when time is up."""
         # The hot path: nothing is to be done but to wait for a plain task. Not for long, for this
         # may be a signal handler, over somebody who has one of the locks.
-        if timeout is None and self.attendant.is_unused and isinstance(entry, Task):
-            if self.channel.wait(entry, self.open, self.arrivals, HOT_STEP):
-                return True
+        is_plain = timeout is None and self.attendant.is_unused and isinstance(entry, Task)
+        if is_plain and self.channel.wait(entry, self.open, self.arrivals, HOT_STEP):
+            return True
         if self.lock._is_owned() or self.publishing._is_owned():  # type: ignore[attr-defined]
             with let_go(*self.locks):
                 return self._wait(entry, timeout)

@@ -42,8 +42,8 @@ COURTESY = 0.0002
 larger this process is; who waits for what was just found out, a death for one, gets it before."""
 
 SPARE_AFTER = SECOND // 50
-"""From the death of a worker until a new spare is hired. It is for the next time; a fork now would be in
-the way of whoever is told of this death, and of the one who took over."""
+"""From the death of a worker until a new spare is hired. It is for the next time; a fork now would
+be in the way of whoever is told of this death, and of the one who took over."""
 
 _HIRING = {Step.HIRE: Event.HIRED, Step.HIRE_FOR_BENCH: Event.HIRED_FOR_BENCH}
 

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from procession import _core
 from procession._worker.diary import Page
 
 _OUTSIDE = (
@@ -23,7 +24,7 @@ def _nothing() -> None:
     """Stands for a reference whose object is gone."""
 
 
-class Here:
+class Here(_core.Here):
     """What this process is.
 
     Attributes:
@@ -35,11 +36,9 @@ class Here:
         state: what the initializer returned.
     """
 
-    __slots__ = ("_carried", "function", "known", "number", "page", "seat", "state")
+    __slots__ = ("_carried", "known", "page", "seat", "state")
 
     seat: int | None
-    number: int
-    function: int
     known: dict[int, Callable[..., Any]]
     _carried: Callable[[], object]
     page: Page | None
