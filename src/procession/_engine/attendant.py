@@ -25,6 +25,7 @@ Arrival = tuple[Any, int, Any, int, int, int]
 
 FULL_RING_STEP = 0.001  # seconds until a full task ring is tried again
 STEP = 1.0  # seconds after which it looks around in any case
+HOT_STEP = 0.02  # seconds until who waits for a plain task looks whether there is more to think of
 
 
 class Calling(Protocol):

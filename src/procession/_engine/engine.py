@@ -15,7 +15,7 @@ from procession._codec import messages, repeats
 from procession._codec.functions import Sent
 from procession._codec.objects import reducers
 from procession._core import Channel
-from procession._engine.attendant import FULL_RING_STEP, STEP, Attendant
+from procession._engine.attendant import FULL_RING_STEP, HOT_STEP, STEP, Attendant
 from procession._engine.chunking import Pace
 from procession._engine.copies import disable_copies, refuse_copy
 from procession._engine.crew import Crew, seats_for
@@ -43,9 +43,6 @@ RING_BYTES = 1 << 20
 """Of each ring: room for some ten thousand small tasks or results."""
 
 _RUNNING: PoolState = PoolState.RUNNING  # to look a member up in its class costs a tenth of a task
-HOT_STEP = 0.02
-"""Seconds until who waits for a plain task looks whether there is more to think of."""
-
 EXIT_PRIORITY = 15  # pools end before other exit functions, as in the standard library
 
 Seat = tuple[int, int, int, int, int, int, int]
