@@ -126,7 +126,8 @@ class ProcessionBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
         if n_jobs is None:
             return 1
-        if current_process().daemon:
+        process = current_process()
+        if process.daemon or process._is_worker:
             if n_jobs != 1:
                 warnings.warn(
                     "a worker of a pool, or another daemonic process, runs its parallel calls one "

@@ -422,7 +422,7 @@ def _end_children() -> None:
                 process.terminate()
                 daemons.append(process)
     for process in active_children():
-        if process not in daemons:
+        if not (process.daemon or process._is_worker):
             process.join()
     deadline = time.monotonic() + DAEMON_GRACE
     for process in daemons:

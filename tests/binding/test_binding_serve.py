@@ -30,7 +30,8 @@ class Bench:
 
     Attributes:
         known: the functions.
-        finished: what was left to Python: (number, value, error).
+        encoded: what was left to Python: (value, error).
+        finished: the tasks that were answered there.
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,8 @@ class Bench:
         self.known: dict[int, Callable[..., Any]] = {}
         self.here = OurHere()
         self.unfinished: set[Any] = set()
-        self.finished: list[tuple[int, Any, BaseException | None]] = []
+        self.encoded: list[tuple[Any, BaseException | None]] = []
+        self.finished: list[int] = []
         self.open: dict[int, Any] = {}
         self.last = 0
 
@@ -55,14 +57,19 @@ class Bench:
         self.channel.submit(entry, self.open, self.last, kind, function, CODE, pickled, 0, end)
         return entry
 
-    def finish(self, number: int, value: Any, error: BaseException | None) -> None:
-        """Answer what is not plain."""
-        self.finished.append((number, value, error))
-        self.channel.answer(number, messages.ERROR, b"finished")
+    def encode(self, value: Any, error: BaseException | None) -> tuple[int, bytes]:
+        """What is not plain."""
+        self.encoded.append((value, error))
+        return messages.ERROR, b"encoded"
+
+    def finish(self, number: int, answer: Any) -> None:
+        """Answer with that, or when there is more to do."""
+        self.finished.append(number)
+        self.channel.answer(number, *answer)
 
     def serve(self) -> Any:
         """Until it returns."""
-        return self.channel.serve(self.known, self.here, self.unfinished, self.finish)
+        return self.channel.serve(self.known, self.here, self.unfinished, self.encode, self.finish)
 
     def answer(self, entry: Entry) -> Any:
         """The kind and payload, once it is answered."""
@@ -87,8 +94,9 @@ def test_calls_with_plain_arguments_are_run_and_answered(bench: Bench) -> None:
     values = [((1, "a"), 2.5), ((), []), ((7,), [])]
     assert bench.answer(entries[0]) == (messages.VALUE, pickle.dumps(values[0], 5))
     # A list is not plain.
-    assert [value for _, value, _ in bench.finished] == values[1:]
-    assert bench.answer(entries[1]) == bench.answer(one) == (messages.ERROR, b"finished")
+    assert [value for value, _ in bench.encoded] == values[1:]
+    assert bench.finished == [2, 3]
+    assert bench.answer(entries[1]) == bench.answer(one) == (messages.ERROR, b"encoded")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +144,8 @@ def test_what_a_call_raises_is_for_python(bench: Bench, error: BaseException) ->
     bench.submit(1, messages.CALL_ONE)
     bench.channel.close()
     assert bench.serve() is None
-    assert bench.finished == [(1, None, error)]
+    assert bench.encoded == [(None, error)]
+    assert bench.finished == [1]
     trace = error.__traceback__
     assert isinstance(trace, types.TracebackType)
     assert trace.tb_frame.f_code is fail.__code__
@@ -147,15 +156,17 @@ def test_a_value_that_is_not_plain_is_for_python(bench: Bench) -> None:
     bench.submit(1, messages.CALL_ONE)
     bench.channel.close()
     assert bench.serve() is None
-    assert bench.finished == [(1, [1], None)]
+    assert bench.encoded == [([1], None)]
+    assert bench.finished == [1]
 
 
 def test_what_has_begun_a_line_is_for_python(bench: Bench) -> None:
     bench.known[FUNCTION] = bench.unfinished.add
-    bench.submit(1, messages.CALL_ONE)
+    entry = bench.submit(1, messages.CALL_ONE)
     bench.channel.close()
     assert bench.serve() is None
-    assert bench.finished == [(1, None, None)]
+    assert (bench.encoded, bench.finished) == ([], [1])
+    assert bench.answer(entry) == (messages.VALUE, pickle.dumps(None, 5))
 
 
 def test_it_is_said_what_runs(bench: Bench) -> None:
@@ -209,12 +220,35 @@ def test_python_has_its_turn_after_a_long_one(bench: Bench) -> None:
     assert bench.serve() is True
 
 
-def test_what_finishing_raises_ends_it(bench: Bench) -> None:
+@pytest.mark.parametrize("where", ["encode", "finish"])
+def test_what_python_raises_ends_it(bench: Bench, where: str) -> None:
     bench.known[FUNCTION] = lambda value: [value]
     bench.submit(1, messages.CALL_ONE)
-    bench.finish = lambda *_: sys.exit(4)  # type: ignore[method-assign]
+    setattr(bench, where, lambda *_: sys.exit(4))
     with pytest.raises(SystemExit):
         bench.serve()
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_a_call_leaves_is_gone_before_it_is_answered(bench: Bench, raises: bool) -> None:
+    gone: list[bool] = []
+
+    class Left:
+        def __del__(self) -> None:
+            gone.append(1 in bench.finished)
+
+    def leave(_: int) -> Left:
+        left = Left()
+        if raises:
+            raise LookupError
+        return left
+
+    bench.encode = lambda *_: (messages.ERROR, b"")  # type: ignore[method-assign]
+    bench.known[FUNCTION] = leave
+    bench.submit(1, messages.CALL_ONE)
+    bench.channel.close()
+    assert bench.serve() is None
+    assert (gone, bench.finished) == ([False], [1])
 
 
 @pytest.mark.parametrize("raises", [False, True])
@@ -250,10 +284,10 @@ def test_a_fork_of_the_worker_comes_to_its_end(bench: Bench, raises: bool) -> No
     "arguments",
     [
         (),
-        ([], Here(), set(), print),
-        ({}, object(), set(), print),
-        ({}, Here(), [], print),
-        ({}, Here(), set()),
+        ([], Here(), set(), print, print),
+        ({}, object(), set(), print, print),
+        ({}, Here(), [], print, print),
+        ({}, Here(), set(), print),
     ],
 )
 def test_nonsense_is_refused(bench: Bench, arguments: Any) -> None:

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procession._codec import functions
+from procession._codec.fingerprints import fingerprint
 from procession._codec.functions import (
     FunctionCache,
     FunctionMissing,
     FunctionTable,
     Sent,
-    fingerprint,
     travels_by_number,
 )
 from procession._codec.objects import dumps

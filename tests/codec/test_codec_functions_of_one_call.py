@@ -34,6 +34,10 @@ STATEFUL: dict[str, str] = {
     "a partial": "import functools\ndef g(x, y): return {}\nf = functools.partial(g, 7)",
     "a bound method": "class C:\n    def m(self, y): return {}\nf = C().m",
     "a method of a class": ("class C:\n    @classmethod\n    def m(cls, y): return {}\nf = C.m"),
+    "a partial of a helper": (
+        "import functools\ndef call(g, y): return g(y)\n"
+        "def g(y): return {}\nf = functools.partial(call, g)"
+    ),
     "an instance": "class C:\n    def __call__(self, y): return {}\nf = C()",
 }
 
@@ -100,3 +104,16 @@ def test_an_error_of_its_own_is_not_taken_for_a_missing_name(
         cache.load(*table.publish_content(dumps_for_one(function, by_value=False)))
     with pytest.raises(AttributeError, match="mine"):  # and this is final
         cache.load(*table.publish_content(dumps_for_one(function, by_value=True)))
+
+
+def test_what_is_unpickled_as_something_else_is_not_compared(
+    sides: tuple[FunctionTable, FunctionCache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, cache = sides
+    text = (
+        "class Real:\n    def __call__(self, y): return y\n"
+        "class C:\n    def __reduce__(self): return Real, ()\nf = C()"
+    )
+    function = _main_module(monkeypatch, text).f
+    _main_module(monkeypatch, text)
+    assert cache.load(*table.publish_content(dumps_for_one(function, by_value=False)))(5) == 5

@@ -232,12 +232,35 @@ def test_a_place_that_is_free_does_not_wait_for_that_moment(pool: Pool) -> None:
     assert pool.lives() == {0: Life.STARTING, 1: Life.STARTING, 2: Life.WARMING}
 
 
+def test_who_leaves_or_never_was_ready_does_not_hold_back_the_spare(pool: Pool) -> None:
+    pool.children[0].end(0)  # after its last task
+    pool.look()
+    pool.children[0].end(-signal.SIGKILL)  # before it was ready
+    pool.look()
+    pool.supervisor.want_spare()
+    pool.look()
+    assert pool.lives() == {0: Life.STARTING, 1: Life.SERVING, 2: Life.WARMING}
+
+
+def test_two_that_memory_was_short_for_bring_no_spare(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool.supervisor._oom_kills = pool.supervisor._oom_kills_before = 5
+    monkeypatch.setattr(supervisor, "oom_kills", lambda: 7)
+    for child in list(pool.children.values()):
+        child.end(-signal.SIGKILL)
+    pool.look()
+    pool.ready(0, 1)
+    pool.look(SPARE_AFTER / SECOND)
+    assert pool.lives() == {0: Life.SERVING, 1: Life.SERVING}
+
+
 @pytest.mark.parametrize("why", ["killed", "memory was short", "left", "never ready"])
 def test_after_a_death_a_spare_is_kept(
     why: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = [5, 6] if why == "memory was short" else [5, 5]
-    pool.supervisor._oom_kills = counted[0]
+    pool.supervisor._oom_kills = pool.supervisor._oom_kills_before = counted[0]
     monkeypatch.setattr(supervisor, "oom_kills", lambda: counted[1])
     if why == "never ready":
         pool.children[1].end(0)

@@ -123,6 +123,17 @@ def test_negative_numbers_count_from_the_cpus(n_jobs: int) -> None:
         assert joblib.effective_n_jobs(n_jobs) == expected
 
 
+def _jobs_of_a_worker(n_jobs: int) -> int:
+    with parallel_config(backend="procession"):
+        return int(joblib.effective_n_jobs(n_jobs))
+
+
+def test_a_worker_of_a_pool_or_an_executor_has_one_job() -> None:
+    with procession.Pool(1) as pool, procession.Executor(1) as executor:
+        assert pool.apply(_jobs_of_a_worker, (4,)) == 1
+        assert executor.submit(_jobs_of_a_worker, 4).result() == 1
+
+
 def test_no_jobs_are_refused() -> None:
     with pytest.raises(ValueError, match="n_jobs == 0"):
         Parallel(n_jobs=0, backend="procession")(calls())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -216,6 +217,42 @@ def test_exits_come_back_and_end_no_worker(
         assert caught.value.code == error.code  # type: ignore[attr-defined]
     assert isinstance(caught.value.__cause__, RemoteTraceback)
     assert _pids(pool) == pids
+
+
+class _ExitsWhenPickled:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __reduce__(self) -> Any:
+        raise self.error
+
+
+def _exit_when_pickled(code: int) -> _ExitsWhenPickled:
+    return _ExitsWhenPickled(SystemExit(code) if code else KeyboardInterrupt())
+
+
+@pytest.mark.parametrize("code", [3, 0])
+def test_results_that_exit_when_they_are_pickled_end_no_worker(pool: Pool, code: int) -> None:
+    pids = _pids(pool)
+    for _ in range(4):  # the first time a worker meets a function, and from then on
+        with pytest.raises(SystemExit if code else KeyboardInterrupt):
+            pool.apply(_exit_when_pickled, (code,))
+    assert _pids(pool) == pids
+
+
+def _leave_open(path: str) -> None:
+    left = open(path, "w")  # noqa: SIM115
+    left.write("all of it")
+    raise LookupError(path)
+
+
+def test_what_a_failed_call_has_left_open_is_closed_when_that_is_told(
+    pool: Pool, tmp_path: Path
+) -> None:
+    for _ in range(4):
+        path = tmp_path / "left"
+        assert type(error_of(pool.apply_async(_leave_open, (str(path),)))) is LookupError
+        assert path.read_text() == "all of it"
 
 
 def _pids(pool: Pool) -> set[int]:

@@ -263,6 +263,22 @@ register_exit(lambda: print(child.exitcode), priority=-1)
     assert result.stdout.splitlines() == ["True", "-15"]
 
 
+def test_a_daemon_that_may_not_be_signalled_is_not_waited_for(run_script: RunScript) -> None:
+    result = run_script(
+        _OURS
+        + """
+import os, signal
+read, write = os.pipe()
+daemon = mp.Process(target=os.read, args=(read, 1), daemon=True)
+daemon.start()
+def refuse():  # as for one that has become another user's
+    raise PermissionError
+daemon.terminate = daemon.kill = refuse
+"""
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_inherited_registrations_do_not_run_in_a_forked_child(run_script: RunScript) -> None:
     result = run_script(
         _OURS

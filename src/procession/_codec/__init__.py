@@ -11,6 +11,7 @@
 ``sharing``     share(): buffers that are sent by reference from then on
 ``functions``   functions: sent once, then named by number
 ``captured``    what functions drag along, and whether it is a state of their own
+``fingerprints`` whether two processes have the same code under one name
 ``given``       what does not travel: objects handed over to threads
 ``exceptions``  errors: as themselves with the remote traceback, else as a RemoteError
 """

@@ -32,7 +32,8 @@ from procession import _core
 from procession._codec import repeats
 from procession._codec.apart import Apart, Part, take_apart
 from procession._codec.buffers import Payload, as_payload, dumps_task, settle, size_of
-from procession._codec.captured import BY_NAME, PLAIN, captured, cell_contents, has_state
+from procession._codec.captured import BY_NAME, captured, has_state
+from procession._codec.fingerprints import arrives_as_it_is, fingerprint
 from procession._codec.objects import PROTOCOL, loads
 from procession._core import Channel
 
@@ -50,8 +51,6 @@ ANEW = 1 << 62
 
 ANEW_FOR_EACH = 1 << 61
 """Besides, for such a one: each item has."""
-
-_CODE_OF_A_CLASS = (types.FunctionType, staticmethod, classmethod, property, type)
 
 # Stands before what is published: the function's number, a checksum, and how many bytes it has
 # apart. A block that was freed under a task that still names it, and is somebody else's now, is
@@ -116,67 +115,6 @@ def travels_by_number(function: Any) -> bool:
     return isinstance(function, BY_NAME)
 
 
-def fingerprint(function: Any) -> int:
-    """A number that changes when the code of a function, or of a class's methods, does.
-
-    Only what no run of the program changes goes into it: code, plain default values, and the
-    functions that a decorator has wrapped; of a callable with a state of its own the code that it
-    runs. 0 for what has no code.
-    """
-    if isinstance(function, partial):
-        return fingerprint(function.func)
-    if isinstance(function, types.MethodType):
-        return _sum_of((function.__func__, type(function.__self__)), 0, set())
-    return _sum_of(function if isinstance(function, BY_NAME) else type(function), 0, set())
-
-
-def _sum_of(value: Any, total: int, seen: set[int]) -> int:
-    """`total`, continued with what can be told of a value in every process alike."""
-    if isinstance(value, types.CodeType):
-        return _sum_of_code(value, total, seen)
-    if isinstance(value, (staticmethod, classmethod)):
-        return _sum_of(value.__func__, total, seen)
-    if isinstance(value, property):
-        parts: Any = (value.fget, value.fset, value.fdel)
-        return _sum_of(parts, total, seen)
-    if isinstance(value, (types.FunctionType, type)):
-        if id(value) in seen:
-            return total
-        seen.add(id(value))
-        if isinstance(value, type):
-            for name, member in sorted(vars(value).items()):
-                if isinstance(member, _CODE_OF_A_CLASS):
-                    total = _sum_of(member, zlib.crc32(name.encode(), total), seen)
-            return total
-        total = _sum_of_code(value.__code__, total, seen)
-        total = _sum_of(value.__defaults__, total, seen)
-        total = _sum_of(tuple(sorted((value.__kwdefaults__ or {}).items())), total, seen)
-        for content in cell_contents(value):
-            if isinstance(content, types.FunctionType):
-                total = _sum_of(content, total, seen)
-        return total
-    if type(value) is tuple:
-        total = zlib.crc32(b"(%d" % len(value), total)
-        for part in value:
-            total = _sum_of(part, total, seen)
-        return total
-    if type(value) is frozenset:
-        # In an order of its own: that of the set depends on the process's hash seed.
-        sums = sorted(_sum_of(part, 0, set()) for part in value)
-        return zlib.crc32(repr(sums).encode(), total)
-    if type(value) in PLAIN:
-        return zlib.crc32(repr(value).encode("utf-8", "surrogatepass"), total)
-    return zlib.crc32(type(value).__qualname__.encode(), total)
-
-
-def _sum_of_code(code: types.CodeType, total: int, seen: set[int]) -> int:
-    total = zlib.crc32(code.co_code, total)
-    signature = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
-    names = code.co_names, code.co_varnames, code.co_freevars
-    total = zlib.crc32(repr((signature, names)).encode("utf-8", "surrogatepass"), total)
-    return _sum_of(code.co_consts, total, seen)
-
-
 def _by_name(function: Any) -> bytes | None:
     try:
         return pickle.dumps(function, PROTOCOL)
@@ -237,10 +175,11 @@ def dumps_for_one(function: Callable[..., Any], *, by_value: bool) -> bytes:
 
 def _checkable(name: bytes, function: Any) -> bytes:
     """A pickle that may name something of ``__main__``, so that a worker can tell whether it has
-    the same there."""
+    the same there; or just whether it has something there, where it may unpickle something else."""
     if b"__main__" not in name:
         return name
-    content = pickle.dumps((bytes(name), fingerprint(function)), PROTOCOL)
+    expected = fingerprint(function) if arrives_as_it_is(function) else None
+    content = pickle.dumps((bytes(name), expected), PROTOCOL)
     if isinstance(name, Payload):
         return Payload(content, name.kept, size_of(name) - len(name) + len(content))
     return content
@@ -456,7 +395,8 @@ class FunctionCache:
                 loaded = loads(name)
             except AttributeError as error:
                 raise FunctionMissing(str(error)) from None
-            if number != self._checked and fingerprint(loaded) != expected:
+            is_checked = expected is None or number == self._checked
+            if not is_checked and fingerprint(loaded) != expected:
                 raise FunctionMissing(f"{loaded!r} has changed since this worker began")
             self._checked = number
         function: Callable[..., Any] = loaded

@@ -342,12 +342,13 @@ static PyMethodDef channel_methods[] = {
            "when the channel is closed, or this worker to leave. SystemExit in a fork of the "
            "worker, as from answer() and run()."),
     METHOD(serve, METH_FASTCALL,
-           "serve(known, here, unfinished, finish): run tasks that are calls of functions in the "
-           "dict `known`, by number, with plain arguments, and answer them. `here.function` and "
-           "`here.number` say what runs. finish(number, value, error) is to answer a call (error "
-           "None: it returned) whose value is not plain, or if the set `unfinished` is not empty. "
-           "Returns what claim() does for the first task that is none of these, which was not "
-           "run; or True: after a while, or when modules were imported."),
+           "serve(known, here, unfinished, encode, finish): run tasks that are calls of functions in "
+           "the dict `known`, by number, with plain arguments, and answer them. `here.function` and "
+           "`here.number` say what runs. encode(value, error) makes what answer() takes behind the "
+           "number, for a call (error None: it returned) whose value is not plain; then, or if the "
+           "set `unfinished` is not empty, finish(number, that) answers. Returns what claim() does "
+           "for the first task that is none of these, which was not run; or True: after a while, "
+           "or when modules were imported."),
     METHOD(forked, METH_NOARGS, "forked(): whether this is a fork of the worker, made by a task."),
     METHOD(alert, METH_NOARGS, "alert(): have the supervisor look around; with the GIL held."),
     METHOD(answer, METH_FASTCALL,

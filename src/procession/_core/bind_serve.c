@@ -13,10 +13,10 @@
 #define CALL_ONE 5u
 #define VALUE 0u
 
-/* After so many tasks, or one that took so long, Python may do what it does between two steps:
- * run signal handlers, and let other threads run. */
+/* After so many tasks, or when they have taken so long, Python may do what it does between two
+ * steps: run signal handlers, and let other threads run. */
 #define MOST_TASKS 64
-#define LONG_TASK_NS 1000000u
+#define LONG_NS 1000000u
 
 struct service {
     Channel *channel;
@@ -24,7 +24,8 @@ struct service {
     PyObject *known;      /* dict: functions by their numbers */
     struct here *here;    /* says what runs */
     PyObject *unfinished; /* a set: not empty while there is something printed to be looked after */
-    PyObject *finish;     /* (number, value, error): answers what is not plain */
+    PyObject *encode;     /* (value, error): the answer, where that is not plain */
+    PyObject *finish;     /* (number, answer): answers when there is more to do */
 };
 
 struct call {
@@ -74,20 +75,44 @@ static PyObject *run(const struct call *call)
                          PyTuple_GetItem(call->content, 1));
 }
 
-/* A value, or NULL and what was raised: not plain, or not all there is to do. */
-static int finish_in_python(const struct service *service, uint64_t task, PyObject *value)
+/* Take the value, or NULL and what was raised: the answer. Neither is kept: what they have is let
+ * go before anybody is told. */
+static PyObject *encode_in_python(const struct service *service, PyObject *value)
 {
     PyObject *error = value ? NULL : take_exception();
-    PyObject *number = PyLong_FromUnsignedLongLong(task);
-    PyObject *none = number && (value || error)
-                         ? PyObject_CallFunctionObjArgs(service->finish, number,
-                                                        value ? value : Py_None,
-                                                        error ? error : Py_None, NULL)
-                         : NULL;
-    Py_XDECREF(number);
+    PyErr_Clear();
+    PyObject *answer = value || error
+                           ? PyObject_CallFunctionObjArgs(service->encode, value ? value : Py_None,
+                                                          error ? error : Py_None, NULL)
+                           : PyErr_NoMemory();
+    Py_XDECREF(value);
     Py_XDECREF(error);
+    return answer;
+}
+
+static int finish_in_python(const struct service *service, uint64_t task, PyObject *answer)
+{
+    PyObject *number = PyLong_FromUnsignedLongLong(task);
+    PyObject *none =
+        number ? PyObject_CallFunctionObjArgs(service->finish, number, answer, NULL) : NULL;
+    Py_XDECREF(number);
     Py_XDECREF(none);
     return none ? 0 : -1;
+}
+
+/* With what is not plain, or with more to do before. */
+static int answer_in_python(const struct service *service, uint64_t task, PyObject *value,
+                            PyObject *payload)
+{
+    PyObject *answer;
+    if (payload) {
+        Py_XDECREF(value);
+        answer = Py_BuildValue("(IO)", VALUE, payload);
+    } else
+        answer = encode_in_python(service, value);
+    int failed = answer ? finish_in_python(service, task, answer) : -1;
+    Py_XDECREF(answer);
+    return failed;
 }
 
 /* Run it, and answer. */
@@ -98,33 +123,36 @@ static int serve_one(const struct service *service, const struct pcn_message *me
     service->here->number = message->task;
     PyObject *value = run(call);
     drop(call);
+    if (!value && is_fork_of_worker(service->channel))
+        return -1; /* what it raised is its own */
     PyObject *payload = value ? plain_pickle(value) : NULL;
     int failed;
-    if (is_fork_of_worker(service->channel)) /* what it raised, or its end, is its own */
-        failed = value ? end_if_forked(service->channel) : -1;
-    else if (!payload || PySet_Size(service->unfinished) != 0) {
-        if (value)
-            PyErr_Clear();
-        failed = finish_in_python(service, message->task, value);
-    } else {
+    if (!payload || PySet_Size(service->unfinished) != 0)
+        failed = answer_in_python(service, message->task, value, payload);
+    else {
+        Py_DECREF(value);
         service->here->number = 0;
-        failed = answer_task(service->channel, service->arena, message->task, VALUE, payload);
+        failed = end_if_forked(service->channel);
+        if (!failed)
+            failed =
+                answer_task(service->channel, service->arena, message->task, VALUE, payload);
     }
     Py_XDECREF(payload);
-    Py_XDECREF(value);
     return failed;
 }
 
-static bool was_long(const struct service *service)
+/* Since its claim. */
+static uint64_t time_of_task(const struct service *service)
 {
     const Channel *channel = service->channel;
-    uint64_t since = pcn_load_relaxed64(&channel->channel->claims[channel->worker].since);
-    return pcn_now_ns() - since > LONG_TASK_NS;
+    return pcn_now_ns() -
+           pcn_load_relaxed64(&channel->channel->claims[channel->worker].since);
 }
 
 static PyObject *serve(const struct service *service, PyObject *modules)
 {
     Py_ssize_t loaded = PyDict_Size(modules);
+    uint64_t taken = 0;
     for (int served = 0; served < MOST_TASKS; served++) {
         struct pcn_message message;
         int got = claim_next(service->channel, service->arena, &message);
@@ -137,7 +165,8 @@ static PyObject *serve(const struct service *service, PyObject *modules)
             return claimed(service->arena, service->channel, &message);
         if (serve_one(service, &message, &call) < 0)
             return NULL;
-        if (PyDict_Size(modules) != loaded || was_long(service))
+        taken += time_of_task(service);
+        if (PyDict_Size(modules) != loaded || taken > LONG_NS)
             break;
     }
     Py_RETURN_TRUE;
@@ -146,13 +175,13 @@ static PyObject *serve(const struct service *service, PyObject *modules)
 PyObject *channel_serve(Channel *self, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *modules = PySys_GetObject("modules");
-    if (count != 4 || !PyDict_Check(args[0]) || !PyObject_TypeCheck(args[1], here_type) ||
+    if (count != 5 || !PyDict_Check(args[0]) || !PyObject_TypeCheck(args[1], here_type) ||
         !PySet_Check(args[2]) || !modules || !PyDict_Check(modules)) {
-        PyErr_SetString(PyExc_TypeError, "serve(known, here, unfinished, finish)");
+        PyErr_SetString(PyExc_TypeError, "serve(known, here, unfinished, encode, finish)");
         return NULL;
     }
     const struct service service = {self,    family_arena(), args[0], (struct here *)args[1],
-                                    args[2], args[3]};
+                                    args[2], args[3],        args[4]};
     if (!service.arena)
         return NULL;
     Py_INCREF(modules);

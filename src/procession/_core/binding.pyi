@@ -295,7 +295,8 @@ class Channel:
         known: dict[int, Callable[..., Any]],
         here: Here,
         unfinished: set[Any],
-        finish: Callable[[int, Any, BaseException | None], None],
+        encode: Callable[[Any, BaseException | None], tuple[Any, ...]],
+        finish: Callable[[int, Any], None],
         /,
     ) -> tuple[int, int, int, int, bytes | memoryview, int, int] | Literal[True] | None: ...
     def forked(self) -> bool: ...

@@ -358,10 +358,11 @@ class Engine(Pace):
     # ---- the end
 
     def turn(self, state: PoolState) -> None:
-        """Be in this state from now on."""
+        """Be in this state from now on; what is terminated is not closed any more."""
         if self.fast is not None:
-            self.fast.is_running = state is PoolState.RUNNING  # first: then nothing comes in late
-        self.state = state
+            self.fast.is_running = state is _RUNNING  # first: then nothing comes in late
+        if state is not PoolState.CLOSING or self.state is _RUNNING:  # nobody runs in between
+            self.state = state
 
     def close(self) -> None:
         """Take no more work; the workers leave when all that was submitted is done."""

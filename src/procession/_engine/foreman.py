@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from procession._engine.crew import Crew, Worker
 from procession._engine.deadlines import SECOND, nanoseconds
 from procession._engine.ending import Cause
+from procession._engine.policy import Fate
 from procession._engine.staffing import Event, Life, Order, Situation, Step, is_settled, plan
 from procession.errors.pool import describe_exit
 
@@ -95,7 +96,7 @@ class Foreman:
         self._failure = error
         self._is_patient = False
 
-    def ended(self, worker: Worker) -> None:
+    def ended(self, worker: Worker, fate: Fate) -> None:
         """A worker has ended, and was buried."""
         if worker.life in (Life.STARTING, Life.WARMING):
             code = worker.child.poll()
@@ -105,7 +106,7 @@ class Foreman:
                 self._failure = RuntimeError(
                     f"worker {worker.child.pid} ended before it was ready: {how}"
                 )
-        if worker.life is not Life.LEAVING:
+        if fate is not Fate.RETIRED and worker.ready_at:
             self._spare_at = self._engine.channel.now_ns() + SPARE_AFTER
         self._crew.dismiss(worker)
         if self._retry_at is not None and not self._crew:

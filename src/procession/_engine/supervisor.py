@@ -69,7 +69,7 @@ class Supervisor:
         self._poll = select.poll()
         self._poll.register(bell, select.POLLIN)
         self._sentinels: dict[int, Worker] = {}
-        self._oom_kills = oom_kills()
+        self._oom_kills = self._oom_kills_before = oom_kills()
         self._is_hasty = False
         # Moments on the channel's clock.
         self._kill_at: int | None = None
@@ -282,15 +282,18 @@ class Supervisor:
         sentinel = worker.child.sentinel
         self._poll.unregister(sentinel)
         del self._sentinels[sentinel]
-        oom_kills = self._oom_kills
         ended = self._examine(worker)
-        if ended.fate is Fate.DIED and worker.ready_at and self._oom_kills == oom_kills:
+        if (
+            ended.fate is Fate.DIED
+            and worker.ready_at
+            and self._oom_kills == self._oom_kills_before
+        ):
             self._foreman.wants_spare = True  # it may happen again; unless memory is short
         with engine.lock:
             # All that it published, before its claim is read: what it answered is not lost.
             engine.collect()
             engine.bury(worker.seat, ended)
-            self._foreman.ended(worker)
+            self._foreman.ended(worker, ended.fate)
 
     def _examine(self, worker: Worker) -> Ended:
         """What can be told of a worker that has ended."""

@@ -51,16 +51,21 @@ def encode_item(value: Any) -> Encoded:
 
 
 def encode_error(error: BaseException) -> bytes:
-    """What a call raised, or ``encode_item`` for its result; without our own lines.
+    """What a call raised, or ``encode_item`` for its result; without our own lines."""
+    if type(error) is TaskTimeout:
+        leave_out_the_handler(error)
+    return encode_raised(error, globals())
+
+
+def encode_items_error(error: BaseException) -> bytes:
+    """The same for an item of a range.
 
     Raises:
         _MainLacks, FunctionMissing: it is that, which is no item's outcome.
     """
     if type(error) is _MainLacks or type(error) is FunctionMissing:
         raise error
-    if type(error) is TaskTimeout:
-        leave_out_the_handler(error)
-    return encode_raised(error, globals())
+    return encode_error(error)
 
 
 def encode_value(value: Any) -> Answer:
@@ -132,7 +137,7 @@ class Invoker:
                         what in _STOPPING,
                         bool(kind & messages.TIMED),
                         encode_item,
-                        encode_error,
+                        encode_items_error,
                     )
                     return None
             if kind & messages.GUARDED:
@@ -153,7 +158,12 @@ class Invoker:
 
     def outcome(self, value: Any, error: BaseException | None) -> Answer:
         """The answer to a simple call that the core has run: it returned, or raised an error."""
-        return encode_value(value) if error is None else (messages.ERROR, encode_error(error))
+        try:
+            return encode_value(value) if error is None else (messages.ERROR, encode_error(error))
+        except BaseException as another:
+            if self._channel.forked():
+                raise
+            return messages.ERROR, encode_error(another)
 
     def _load(self, number: int, code: int) -> Callable[..., Any]:
         """A function that is not known: not yet, or because it has a state of its own.

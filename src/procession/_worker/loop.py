@@ -103,13 +103,13 @@ def _serve(seat: Seat) -> None:
     growth = None if seat.max_memory is None else Growth(seat.max_memory)
     loaded = len(sys.modules)
 
-    def finish(number: int, value: Any, error: BaseException | None) -> None:
-        _answer(channel, number, invoker.outcome(value, error))
-
     next_task: Callable[[], Any] = channel.claim
     if seat.max_tasks is None and growth is None:
         # The hot path: the core runs what is simple.
-        next_task = functools.partial(channel.serve, known, here, unfinished, finish)
+        answer = functools.partial(_answer, channel)
+        next_task = functools.partial(
+            channel.serve, known, here, unfinished, invoker.outcome, answer
+        )
     while left:
         task = next_task()
         if task is None:
