@@ -283,3 +283,25 @@ with Pool(2) as pool:
     print(pool.map(inner, range(6)))
 """
     assert _run(run_script, text) == ("[0, 0, 1, 5, 14, 30]\n", "")
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_nothing_is_started_by_a_finalizer_when_the_interpreter_ends(
+    method: str, run_script: RunScript
+) -> None:
+    text = f"""
+import procession
+context = procession.get_context({method!r})
+class Late:
+    def __init__(self, executor, process):
+        self.executor, self.process = executor, process
+    def __del__(self):
+        for start in (lambda: self.executor.submit(abs, -1), self.process.start):
+            try:
+                start()
+            except RuntimeError as error:
+                print(error)
+late = Late(procession.Executor(2, mp_context=context), context.Process(target=print))
+"""
+    said = "no process can be started after interpreter shutdown\n"
+    assert _run(run_script, text) == (2 * said, "")

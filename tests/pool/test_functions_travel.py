@@ -296,6 +296,9 @@ def show(door, pool):
             print(list(pool.imap(function, range(300)))[-1], end=" ")
             print(pool.starmap(function, [(5,), (6,)]), end=" ")
             print(sorted(pool.imap_unordered(function, range(5), 2)), end=" ")
+            print([pool.apply(function, (7,)) for _ in range(2)], end=" ")
+        else:
+            print([pool.submit(function, 7).result() for _ in range(2)], end=" ")
         print(list(pool.map(function, range(50)))[-1])
     print(door, list(pool.map(functools.partial(taken, 1), map(Item, range(3)))))
 
@@ -325,8 +328,8 @@ def _shown(door: str, of: Callable[[int, int], int]) -> list[str]:
     lines = []
     for a in (10, 3, 3, 100):
         more = f" {of(a, 299)} {[of(a, 5), of(a, 6)]} {sorted(of(a, x) for x in range(5))}"
-        first = f"{door} {[of(a, x) for x in range(4)]}"
-        lines.append(f"{first}{more if door == 'pool' else ''} {of(a, 49)}")
+        first = f"{door} {[of(a, x) for x in range(4)]}{more if door == 'pool' else ''}"
+        lines.append(f"{first} {[of(a, 7)] * 2} {of(a, 49)}")
     return [*lines, f"{door} [(1, True), (2, True), (3, True)]"]
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from procession._codec import messages
 from procession._codec.buffers import dumps_items
-from procession._codec.functions import Sent
+from procession._codec.fingerprints import quick_fingerprint
+from procession._codec.functions import CARRIED, Sent
 from procession._codec.items import joined
 from procession._codec.objects import dumps, loads
 from procession._core import decode_outcomes
@@ -233,6 +234,21 @@ def test_a_callable_with_a_state_that_the_main_module_lacks_is_asked_for_by_valu
     items = dumps(7) if kind == messages.CALL_ONE else dumps_items([7, 8], each=False)
     worker.submit(kind, sent, items, 0, 1 if kind == messages.CALL_ONE else 2)
     assert worker.next().kind == messages.BY_VALUE
+
+
+@pytest.mark.parametrize("expected", ["right", "wrong"])
+def test_a_carried_callable_of_other_code_is_asked_for_by_value(
+    worker: Driven, expected: str
+) -> None:
+    call = partial(_add, 1)
+    number = quick_fingerprint(call) + (expected == "wrong")
+    worker.submit(messages.CARRIED_CALL, CARRIED, dumps((number, call, (2,), {})))
+    news = worker.next()
+    if expected == "right":
+        assert news.value == 3
+    else:
+        assert news.kind == messages.ARGUMENTS_BY_VALUE
+        assert type(news.error) is RuntimeError
 
 
 class Odd:

@@ -223,7 +223,7 @@ def _outcome(request: Request, function: bytes, standing: _Standing) -> tuple[in
     try:
         what = request.kind & messages.KIND_MASK
         if what == messages.CARRIED_CALL:
-            call, args, kwds = loads(request.payload)
+            *_, call, args, kwds = loads(request.payload)
         else:
             call = _loaded(request.number, function, standing)
             if what != messages.CALL:

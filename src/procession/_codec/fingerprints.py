@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copyreg
 import types
+import weakref
 import zlib
 from collections.abc import Iterator
 from functools import partial
@@ -23,6 +24,42 @@ def fingerprint(function: Any) -> int:
     runs. 0 for what has no code.
     """
     return _sum_of(tuple(_code_of(function)), 0, set())
+
+
+def quick_fingerprint(function: Any) -> int:
+    """The same for a callable that travels with each call: what was computed is remembered, while
+    the functions and classes that it runs are the same objects."""
+    sums = [_remembered(code) for code in _code_of(function)]
+    return zlib.crc32(repr(sums).encode())
+
+
+def quick_fingerprint_if_of_main(function: Any) -> int | None:
+    """That, if another process may have other code under the names that stand for it."""
+    if arrives_as_it_is(function):
+        for code in _code_of(function):
+            if getattr(code, "__module__", None) == "__main__":
+                return quick_fingerprint(function)
+    return None
+
+
+_REMEMBERED = 256
+_sums: dict[int, tuple[weakref.ref[Any], Any, int]] = {}  # by id(): what, its code, the sum
+
+
+def _remembered(function: Any) -> int:
+    found = _sums.get(id(function))
+    code = getattr(function, "__code__", None)
+    if found is not None and found[0]() is function and found[1] is code:
+        return found[2]
+    total = _sum_of(function, 0, set())
+    try:
+        reference = weakref.ref(function)
+    except TypeError:  # a builtin function
+        return total
+    if len(_sums) >= _REMEMBERED:
+        _sums.clear()
+    _sums[id(function)] = reference, code, total
+    return total
 
 
 def _code_of(function: Any) -> Iterator[Any]:

@@ -6,7 +6,8 @@ from typing import Final
 
 # Task ring: what a worker is asked to do. The payload is pickled.
 CALL: Final = 0  # (args, kwds) for the numbered function
-CARRIED_CALL: Final = 1  # (function, args, kwds): a callable with a state of its own
+# (function, args, kwds): a callable with a state of its own; before it, perhaps, its fingerprint
+CARRIED_CALL: Final = 1
 MAP: Final = 2  # a sequence of arguments; stop at the first error
 STARMAP: Final = 3  # a sequence of argument tuples; stop at the first error
 EACH: Final = 4  # a sequence of arguments; an outcome for each

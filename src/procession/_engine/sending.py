@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from procession import _core
 from procession._codec import messages
 from procession._codec.buffers import size_of
+from procession._codec.fingerprints import quick_fingerprint_if_of_main
 from procession._codec.functions import CARRIED, Sent
 from procession._codec.items import Items, joined, loads_items
 from procession._codec.objects import dumps_by_value
@@ -50,7 +51,9 @@ class Sender:
         else:
             task.kind = messages.CARRIED_CALL
             sent = CARRIED
-            payload = engine.pack((task.function, args, kwds), task.options)
+            expected = quick_fingerprint_if_of_main(task.function)
+            call = (task.function, args, kwds)
+            payload = engine.pack(call if expected is None else (expected, *call), task.options)
         task.sent = sent
         task.payload = payload
         task.number = number = engine.next_number()
@@ -123,6 +126,8 @@ class Sender:
                 return
             else:
                 arguments = loads_items(self.payload_of(record))
+                if record.kind & messages.KIND_MASK == messages.CARRIED_CALL:
+                    arguments = arguments[-3:]  # what goes by value is not compared
                 if isinstance(record, Piece) and isinstance(arguments, Items):
                     self._one_by_value(record, arguments)
                     return

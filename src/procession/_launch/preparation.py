@@ -162,6 +162,9 @@ def in_progress() -> Iterator[None]:
 
 
 def check_start() -> None:
-    """Raises RuntimeError, with the remedy, while this process imports its parent's main module."""
+    """Raises RuntimeError, with the remedy, while this process imports its parent's main module;
+    and where the interpreter is ending: a thread that is started then never runs."""
+    if sys.is_finalizing():
+        raise RuntimeError("no process can be started after interpreter shutdown")
     if _preparing:
         raise RuntimeError(_START_WHILE_PREPARING)

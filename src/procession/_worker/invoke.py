@@ -18,6 +18,7 @@ from typing import Any, Self
 from procession._codec import messages
 from procession._codec.buffers import dumps_answer
 from procession._codec.exceptions import encode_raised
+from procession._codec.fingerprints import quick_fingerprint
 from procession._codec.functions import ANEW_FOR_EACH, FunctionCache, FunctionMissing
 from procession._codec.items import Items, loads_items, since
 from procession._codec.objects import loads, quick_loads, reducers
@@ -119,8 +120,10 @@ class Invoker:
                 return encode_value(value)
             what = kind & messages.KIND_MASK
             if what == messages.CARRIED_CALL:
-                call, args, kwds = loads(payload)
+                *expected, call, args, kwds = loads(payload)
                 here.carried = call
+                if expected and expected[0] != quick_fingerprint(call):
+                    raise _MainLacks(RuntimeError(f"{call!r} has changed since this worker began"))
             else:
                 call = self.known.get(function) or self._load(function, code)
                 if what == messages.CALL:
@@ -183,13 +186,13 @@ class Invoker:
 
 
 class _MainLacks(Exception):
-    """An item is made of something that this process's main module has not.
+    """An item is made of something that this process's main module has not, or has otherwise.
 
     Attributes:
-        error: what unpickling said.
+        error: what is to be said if it is in vain to send it by value.
     """
 
-    def __init__(self, error: AttributeError) -> None:
+    def __init__(self, error: Exception) -> None:
         super().__init__(error)
         self.error = error
 
