@@ -17,7 +17,7 @@ from joblib.parallel import ThreadingBackend
 
 import procession.joblib
 from procession.joblib import ProcessionBackend
-from tests.joblib.work import nested, nested_by_name, nested_twice, pid, square
+from tests.joblib.work import jobs_of_a_worker, nested, nested_by_name, nested_twice, pid, square
 
 pytestmark = pytest.mark.scale
 
@@ -123,15 +123,10 @@ def test_negative_numbers_count_from_the_cpus(n_jobs: int) -> None:
         assert joblib.effective_n_jobs(n_jobs) == expected
 
 
-def _jobs_of_a_worker(n_jobs: int) -> int:
-    with parallel_config(backend="procession"):
-        return int(joblib.effective_n_jobs(n_jobs))
-
-
 def test_a_worker_of_a_pool_or_an_executor_has_one_job() -> None:
     with procession.Pool(1) as pool, procession.Executor(1) as executor:
-        assert pool.apply(_jobs_of_a_worker, (4,)) == 1
-        assert executor.submit(_jobs_of_a_worker, 4).result() == 1
+        assert pool.apply(jobs_of_a_worker, (4,)) == (1, [UserWarning])
+        assert executor.submit(jobs_of_a_worker, 4).result() == (1, [UserWarning])
 
 
 def test_no_jobs_are_refused() -> None:

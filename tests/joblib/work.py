@@ -82,6 +82,16 @@ def nested(n: int) -> tuple[str, int, list[int]]:
     return type(backend).__name__, backend.nesting_level, found
 
 
+def jobs_of_a_worker(n_jobs: int) -> tuple[int, list[type]]:
+    """How many jobs a call in a worker may have, and what is said of that."""
+    with (
+        warnings.catch_warnings(record=True) as said,
+        joblib.parallel_config(backend="procession"),
+    ):
+        warnings.simplefilter("always")
+        return joblib.effective_n_jobs(n_jobs), [warning.category for warning in said]
+
+
 def nested_twice(n: int) -> list[tuple[str, int, list[int]]]:
     found: list[tuple[str, int, list[int]]] = joblib.Parallel(n_jobs=2)(
         joblib.delayed(nested)(n) for _ in range(2)
