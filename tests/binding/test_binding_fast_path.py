@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import pickle
 import weakref
 from collections import deque
@@ -16,6 +15,7 @@ from procession import _core
 from procession._core import INLINE_LIMIT, LEAST_APART, Channel, FastPath, Ledger
 from procession._engine.entries import Task
 from procession._engine.options import PLAIN, Options
+from tests.binding.alone import Alone
 from tests.binding.test_binding_collect import Entry
 
 SENT = (7, 9)
@@ -33,14 +33,11 @@ class Raises:
         raise self.error
 
 
-class Bench:
-    """A channel whose only seat is this process's, and what sends to it."""
+class Bench(Alone):
+    """What sends to a channel."""
 
     def __init__(self) -> None:
-        _core.join()
-        self.bell = os.eventfd(0)
-        self.channel = Channel(1, 1 << 16, 1 << 16, 1, self.bell)
-        self.channel.sit(0)
+        super().__init__(1 << 16)
         self.ledger = Ledger()
         self.by_name = {id(abs): SENT}
         self.fast = FastPath(self.channel, self.ledger, self.by_name)
@@ -66,8 +63,7 @@ class Bench:
 def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
-    bench.channel.release()
-    os.close(bench.bell)
+    bench.close()
 
 
 # ---- an entry that is there already
@@ -275,8 +271,7 @@ def test_one_that_leads_to_itself_is_collected() -> None:
     assert bench.make() is not None
     gone = weakref.ref(bench)
     bench.by_name[0] = bench  # type: ignore[assignment]
-    bench.channel.release()
-    os.close(bench.bell)
+    bench.close()
     del bench
     gc.collect()
     assert gone() is None

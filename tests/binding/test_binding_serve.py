@@ -15,17 +15,16 @@ from typing import Any
 
 import pytest
 
-from procession import _core
 from procession._codec import messages
-from procession._core import Channel, Here
+from procession._core import Here
 from procession._worker.state import Here as OurHere
+from tests.binding.alone import Alone
 from tests.binding.test_binding_collect import Entry
 
-RING = 1 << 18
 FUNCTION, CODE = 5, 0
 
 
-class Bench:
+class Bench(Alone):
     """A worker's loop, and what it is asked to do.
 
     Attributes:
@@ -35,10 +34,7 @@ class Bench:
     """
 
     def __init__(self) -> None:
-        _core.join()
-        self.bell = os.eventfd(0)
-        self.channel = Channel(1, RING, RING, 1, self.bell)
-        self.channel.sit(0)
+        super().__init__()
         self.known: dict[int, Callable[..., Any]] = {}
         self.here = OurHere()
         self.unfinished: set[Any] = set()
@@ -81,8 +77,7 @@ class Bench:
 def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
-    bench.channel.release()
-    os.close(bench.bell)
+    bench.close()
 
 
 def test_calls_with_plain_arguments_are_run_and_answered(bench: Bench) -> None:

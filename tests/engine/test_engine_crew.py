@@ -245,7 +245,7 @@ def test_who_leaves_or_never_was_ready_does_not_hold_back_the_spare(pool: Pool) 
 def test_two_that_memory_was_short_for_bring_no_spare(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool.supervisor._oom_kills = pool.supervisor._oom_kills_before = 5
+    pool.supervisor._oom_kills = pool.supervisor._oom_kills_at_first = 5
     monkeypatch.setattr(supervisor, "oom_kills", lambda: 7)
     for child in list(pool.children.values()):
         child.end(-signal.SIGKILL)
@@ -260,7 +260,7 @@ def test_after_a_death_a_spare_is_kept(
     why: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = [5, 6] if why == "memory was short" else [5, 5]
-    pool.supervisor._oom_kills = pool.supervisor._oom_kills_before = counted[0]
+    pool.supervisor._oom_kills = pool.supervisor._oom_kills_at_first = counted[0]
     monkeypatch.setattr(supervisor, "oom_kills", lambda: counted[1])
     if why == "never ready":
         pool.children[1].end(0)

@@ -21,7 +21,7 @@ def fingerprint(function: Any) -> int:
 
     Only what no run of the program changes goes into it: code, plain default values, and the
     functions that a decorator has wrapped; of a callable with a state of its own the code that it
-    runs. 0 for what has no code.
+    runs.
     """
     return _sum_of(tuple(_code_of(function)), 0, set())
 

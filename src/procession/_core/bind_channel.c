@@ -179,16 +179,13 @@ static void release_quietly(Channel *self)
 
 static void channel_dealloc(Channel *self)
 {
-    PyTypeObject *type = Py_TYPE((PyObject *)self);
     release_quietly(self);
     PyMem_Free(self->scratch);
     Py_XDECREF(self->published);
     Py_XDECREF(self->append_name);
     Py_XDECREF(self->map);
     Py_XDECREF(self->starmap);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
+    free_object((PyObject *)self);
 }
 
 static PyObject *channel_release(Channel *self, PyObject *ignored)

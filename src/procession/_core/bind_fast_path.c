@@ -239,15 +239,12 @@ static int fast_path_traverse(struct fast_path *self, visitproc visit, void *arg
 
 static void fast_path_dealloc(struct fast_path *self)
 {
-    PyTypeObject *type = Py_TYPE((PyObject *)self);
     PyObject_GC_UnTrack(self);
     Py_CLEAR(self->channel);
     Py_CLEAR(self->ledger);
     Py_CLEAR(self->by_name);
     Py_CLEAR(self->plain);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
+    free_object((PyObject *)self);
 }
 
 static PyMemberDef fast_path_members[] = {

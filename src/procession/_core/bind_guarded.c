@@ -193,12 +193,9 @@ static int guarded_clear(PyObject *object)
 
 static void guarded_dealloc(PyObject *self)
 {
-    PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     guarded_clear(self);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
+    free_object(self);
 }
 
 static PyMemberDef guarded_members[] = {

@@ -6,14 +6,6 @@
 
 PyTypeObject *here_type;
 
-static void here_dealloc(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
-}
-
 static PyMemberDef here_members[] = {
     {"number", T_ULONGLONG, offsetof(struct here, number), 0,
      "the ledger's number of the task that runs; 0 if none does"},
@@ -24,7 +16,7 @@ static PyMemberDef here_members[] = {
 
 static PyType_Slot here_slots[] = {
     {Py_tp_new, PyType_GenericNew},
-    {Py_tp_dealloc, here_dealloc},
+    {Py_tp_dealloc, free_object},
     {Py_tp_members, here_members},
     {Py_tp_doc, "Here(): which task this process runs."},
     {0, NULL},

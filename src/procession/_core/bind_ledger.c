@@ -60,12 +60,9 @@ static int ledger_clear(struct ledger *self)
 
 static void ledger_dealloc(struct ledger *self)
 {
-    PyTypeObject *type = Py_TYPE((PyObject *)self);
     PyObject_GC_UnTrack(self);
     Py_CLEAR(self->open);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
+    free_object((PyObject *)self);
 }
 
 static PyMemberDef ledger_members[] = {

@@ -96,9 +96,6 @@ PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 
 void lock_dealloc(PyObject *self)
 {
-    PyTypeObject *type = Py_TYPE(self);
     handle_drop((struct handle *)self);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
+    free_object(self);
 }

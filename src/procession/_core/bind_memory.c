@@ -131,11 +131,8 @@ PyObject *memory_around(pcn_block_id *block, uint64_t size)
 
 static void memory_dealloc(PyObject *self)
 {
-    PyTypeObject *type = Py_TYPE(self);
     handle_drop((struct handle *)self);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
+    free_object(self);
 }
 
 /* The arena that it has its bytes in; NULL with an exception. */

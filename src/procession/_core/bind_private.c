@@ -67,13 +67,10 @@ PyObject *memory_private(PyObject *memory, PyObject *args)
 static void private_dealloc(PyObject *object)
 {
     struct private_view *self = (struct private_view *)object;
-    PyTypeObject *type = Py_TYPE(object);
     if (self->mapping)
         pcn_unmap(self->mapping, self->mapped);
     Py_XDECREF(self->memory);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(object);
-    Py_DECREF(type);
+    free_object(object);
 }
 
 static int private_buffer(PyObject *object, Py_buffer *view, int flags)

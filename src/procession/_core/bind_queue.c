@@ -162,11 +162,8 @@ static PyObject *queue_new(PyTypeObject *type, PyObject *args, PyObject *keyword
 
 static void queue_dealloc(PyObject *self)
 {
-    PyTypeObject *type = Py_TYPE(self);
     handle_drop((struct handle *)self);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
+    free_object(self);
 }
 
 static PyObject *queue_make(Queue *self, PyObject *args)

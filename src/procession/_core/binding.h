@@ -8,6 +8,15 @@
 
 #include "arena.h"
 
+/* The last that a tp_dealloc does: give an instance of a type of ours back, and let its type go. */
+static inline void free_object(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF(type);
+}
+
 /* How long one sleep may last before its condition is looked at again. */
 #define STEP_NS 200000000u
 

@@ -69,7 +69,7 @@ class Supervisor:
         self._poll = select.poll()
         self._poll.register(bell, select.POLLIN)
         self._sentinels: dict[int, Worker] = {}
-        self._oom_kills = self._oom_kills_before = oom_kills()
+        self._oom_kills = self._oom_kills_at_first = oom_kills()
         self._is_hasty = False
         # Moments on the channel's clock.
         self._kill_at: int | None = None
@@ -286,9 +286,9 @@ class Supervisor:
         if (
             ended.fate is Fate.DIED
             and worker.ready_at
-            and self._oom_kills == self._oom_kills_before
+            and self._oom_kills == self._oom_kills_at_first
         ):
-            self._foreman.wants_spare = True  # it may happen again; unless memory is short
+            self._foreman.wants_spare = True  # it may happen again; unless memory was short
         with engine.lock:
             # All that it published, before its claim is read: what it answered is not lost.
             engine.collect()

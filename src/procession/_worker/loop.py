@@ -121,10 +121,10 @@ def _serve(seat: Seat) -> None:
             here.function = function
             here.number = number
             outcome = invoke(kind, function, code, payload, first)
+            del task, payload
             _answer(channel, number, outcome)
-            del outcome, payload  # what lies beside it is not to be kept until the next task
+            outcome = None  # what lies beside it is not to be kept until the next task
             left -= 1
-        del task
         if len(sys.modules) != loaded:
             seat.imported()
             loaded = len(sys.modules)
