@@ -169,7 +169,7 @@ def main(wanted: list[str]) -> int:
     pairs = [(source, flavour) for source in sources for flavour in flavours_of(source)]
     built = {flavour: available(flavour) for flavour in {flavour for _, flavour in pairs}}
     jobs = [Job(source, built[flavour]) for source, flavour in pairs]
-    failed = []
+    failed: dict[Job, str] = {}
     with ThreadPoolExecutor(os.cpu_count()) as workers:
         try:
             compile_all(jobs, workers)
@@ -179,8 +179,9 @@ def main(wanted: list[str]) -> int:
         for job, trouble in zip(jobs, workers.map(run, jobs), strict=True):
             print(f"{job}: {'FAILED' if trouble else 'ok'}", flush=True)
             if trouble:
-                failed.append(job)
-                print(trouble, file=sys.stderr, flush=True)
+                failed[job] = trouble
+    for job, trouble in failed.items():  # last: of a long log one may have no more than the end
+        print(f"\n{job}:\n{trouble}")
     print(f"core-test: {len(jobs) - len(failed)} passed, {len(failed)} failed", *failed)
     return 1 if failed else 0
 

@@ -3,6 +3,8 @@
 #ifndef PCN_TEST_CHANNEL_FAMILY_H
 #define PCN_TEST_CHANNEL_FAMILY_H
 
+#include <sched.h>
+
 #include "channel.h"
 #include "family.h"
 #include "lock.h"
@@ -128,6 +130,15 @@ static inline uint32_t pool_collect(struct pcn_arena *arena, struct pool *pool,
         count++;
     }
     return count;
+}
+
+/* Until each of the first `workers` seats was taken: who joins later takes the place of a worker
+ * that has ended already. */
+static inline void pool_wait_seated(const struct pool *pool, uint32_t workers)
+{
+    for (uint32_t seat = 0; seat < workers; seat++)
+        while (pcn_load_relaxed64(&pool->channel->claims[seat].token) == 0)
+            sched_yield();
 }
 
 static inline uint32_t pool_blocks(const struct pcn_arena *arena)

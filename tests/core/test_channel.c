@@ -252,6 +252,7 @@ static void run_tasks(uint32_t workers, uint64_t tasks, uint32_t in_flight)
                   PCN_TIMEOUT);
         got += now;
     }
+    pool_wait_seated(&pool, workers);
     pcn_channel_close(pool.channel);
     for (uint32_t i = 0; i < workers; i++)
         CHECK(family_wait(children[i]));
