@@ -5,6 +5,7 @@
 #define PCN_COPY_PAGE 4096u
 #define PCN_COPY_LINE 64u
 #define PCN_COPY_AHEAD 128u /* bytes that are asked for in advance; no address is a wrong one */
+#define PCN_COPY_APART 32768u /* the two runs of a pair */
 
 enum maker { UNKNOWN, INTEL, AMD };
 
@@ -25,27 +26,31 @@ static void copy_line(uint8_t *to, const uint8_t *from)
     _mm_stream_si128((__m128i *)(void *)(to + 48), fourth);
 }
 
-/* Whole groups of pages, of which the target's begin at a line; returns the bytes copied. */
+/* Whole groups of runs, which are copied side by side, a line of each in turn; the target's begin
+ * at a line. Returns the bytes copied. */
 static inline uint64_t copy_groups(uint8_t *to, const uint8_t *from, uint64_t length,
-                                   const uint64_t group)
+                                   const uint64_t runs, const uint64_t apart)
 {
-    uint64_t done = 0;
+    uint64_t done = 0, group = runs * apart;
     for (; length - done >= group; done += group)
-        for (uint64_t line = done; line < done + PCN_COPY_PAGE; line += PCN_COPY_LINE)
-            for (uint64_t page = 0; page < group; page += PCN_COPY_PAGE)
-                copy_line(to + line + page, from + line + page);
-    _mm_sfence(); /* these stores are ordered by nothing else */
+        for (uint64_t line = done; line < done + apart; line += PCN_COPY_LINE)
+            for (uint64_t run = 0; run < group; run += apart)
+                copy_line(to + line + run, from + line + run);
     return done;
 }
 
-void pcn_copy_past_caches(uint8_t *to, const uint8_t *from, uint64_t length, bool abreast)
+void pcn_copy_past_caches(uint8_t *to, const uint8_t *from, uint64_t length, enum pcn_order order)
 {
     uint64_t done = -(uintptr_t)to % PCN_COPY_LINE;
     if (done > length)
         done = length;
     memcpy(to, from, done);
-    done += abreast ? copy_groups(to + done, from + done, length - done, 4 * PCN_COPY_PAGE)
-                    : copy_groups(to + done, from + done, length - done, PCN_COPY_PAGE);
+    if (order == PCN_PAIRS)
+        done += copy_groups(to + done, from + done, length - done, 2, PCN_COPY_APART);
+    else
+        done += copy_groups(to + done, from + done, length - done, 4, PCN_COPY_PAGE);
+    done += copy_groups(to + done, from + done, length - done, 1, PCN_COPY_LINE);
+    _mm_sfence(); /* these stores are ordered by nothing else */
     memcpy(to + done, from + done, length - done);
 }
 
@@ -62,9 +67,9 @@ static enum maker maker(void)
     return UNKNOWN;
 }
 
-void pcn_copy_past_caches(uint8_t *to, const uint8_t *from, uint64_t length, bool abreast)
+void pcn_copy_past_caches(uint8_t *to, const uint8_t *from, uint64_t length, enum pcn_order order)
 {
-    (void)abreast;
+    (void)order;
     memcpy(to, from, length);
 }
 
@@ -74,7 +79,7 @@ void pcn_copy(uint8_t *to, const void *from, uint64_t length)
 {
     enum maker made_by = length < PCN_LEAST_PAST_CACHES ? UNKNOWN : maker();
     if (made_by != UNKNOWN)
-        pcn_copy_past_caches(to, from, length, made_by == INTEL);
+        pcn_copy_past_caches(to, from, length, made_by == INTEL ? PCN_FOURS : PCN_PAIRS);
     else if (length)
         memcpy(to, from, length);
 }
