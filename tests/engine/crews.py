@@ -173,8 +173,9 @@ class FakeEngine:
     def bury(self, seat: int, ended: Ended) -> Held:
         """Keep it."""
         self.buried.append((seat, ended))
-        self.channel.rows = [row for row in self.channel.rows if row.seat != seat]
-        return Held.NOTHING
+        rows = self.channel.rows
+        self.channel.rows = [row for row in rows if row.seat != seat]
+        return Held.NOTHING if rows == self.channel.rows else Held.STARTED
 
     def options_of(self, number: int) -> Limits | None:
         """As the test has put in."""

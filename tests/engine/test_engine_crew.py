@@ -326,6 +326,49 @@ def test_workers_that_are_killed_before_they_are_ready_are_borne_for_longer(
         assert set(pool.lives().values()) == {Life.SERVING}
 
 
+def ends_again_and_again(
+    pool: Pool, code: int, *, task: bool = False, after: float = 0
+) -> list[float]:
+    """The worker of the first seat ends eight times; the waits until it was replaced."""
+    waits = []
+    for number in range(1, 9):
+        if task:
+            pool.runs(0, number)
+        pool.look(after)
+        pool.children[0].end(code)
+        waits.append(0.0)
+        pool.look()
+        while 0 not in pool.lives():
+            waits[-1] += pool.sleeps
+            pool.look(pool.sleeps)
+        pool.ready(0)
+        pool.look()
+    return waits
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_who_ends_by_itself_as_soon_as_it_is_ready_is_replaced_ever_more_slowly(
+    supervise: Supervised, code: int
+) -> None:
+    with supervise(workers=1) as pool:
+        pool.serve()
+        waits = ends_again_and_again(pool, code)
+        assert waits == pytest.approx([0, 0, 0, 0.1, 0.2, 0.4, 0.8, 1.6])
+        pool.runs(0, 1)
+        pool.children[0].end(code)
+        pool.look(0.1)
+        assert max(ends_again_and_again(pool, code)[:3]) < 0.1  # there was a task: all is well
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"code": -9}, {"code": 3, "task": True}, {"code": 0, "after": 1}],
+    ids=["killed", "in a task", "later"],
+)
+def test_who_ends_otherwise_is_replaced_at_once(pool: Pool, how: dict[str, Any]) -> None:
+    assert ends_again_and_again(pool, **how) == [0] * 8
+
+
 def test_no_room_is_waited_for(pool: Pool) -> None:
     pool.no_room = 3
     pool.children[0].end(1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from procession._engine.crew import Crew, Worker
 from procession._engine.deadlines import SECOND, nanoseconds
 from procession._engine.ending import Cause
-from procession._engine.policy import Fate
+from procession._engine.policy import Fate, Held
 from procession._engine.staffing import Event, Life, Order, Situation, Step, is_settled, plan
 from procession.errors.pool import describe_exit
 
@@ -25,6 +25,13 @@ RETRY = SECOND // 10
 """Until a worker that could not be started is tried again; longer each time, while others serve."""
 
 LONGEST_RETRY = 5 * SECOND
+
+SHORT_LIFE = SECOND
+"""Who ends itself within this time from when it was ready, without a task and unasked, does so for
+a reason that its successor will have, too (a library's thread that calls ``exit``, say)."""
+
+BORNE_SHORT_LIVES = 3
+"""So many in a row are replaced at once; then it takes longer each time."""
 
 PATIENCE = 100
 """False starts in a row (more than twice the workers, at least) that are borne."""
@@ -77,6 +84,7 @@ class Foreman:
         self._is_patient = True
         self._false_starts = 0
         self._failed_hires = 0
+        self._short_lives = 0
         self._retry_at: int | None = None
         self._spare_at: int | None = None
         self._failure: Cause = None  # what to say if the pool breaks now
@@ -96,21 +104,33 @@ class Foreman:
         self._failure = error
         self._is_patient = False
 
-    def ended(self, worker: Worker, fate: Fate) -> None:
-        """A worker has ended, and was buried."""
+    def ended(self, worker: Worker, fate: Fate, held: Held) -> None:
+        """A worker has ended, and was buried. `held`: whether it had a task."""
+        now = self._engine.channel.now_ns()
+        code = worker.child.poll() or 0
         if worker.life in (Life.STARTING, Life.WARMING):
-            code = worker.child.poll()
-            self._false_starts += 1 if (code or 0) < 0 else OWN_FAULT
+            self._false_starts += 1 if code < 0 else OWN_FAULT
             if self._is_patient:
-                how = describe_exit(code)
+                how = describe_exit(worker.child.poll())
                 self._failure = RuntimeError(
                     f"worker {worker.child.pid} ended before it was ready: {how}"
                 )
         if fate is not Fate.RETIRED and worker.ready_at:
-            self._spare_at = self._engine.channel.now_ns() + SPARE_AFTER
+            self._spare_at = now + SPARE_AFTER
+        unasked = worker.life in (Life.SERVING, Life.BENCH) and worker.fate is None and code >= 0
         self._crew.dismiss(worker)
         if self._retry_at is not None and not self._crew:
-            self._retry_at = self._engine.channel.now_ns()  # nobody is left: it is urgent now
+            self._retry_at = now  # nobody is left: it is urgent now
+        if not unasked or held is not Held.NOTHING or now >= worker.ready_at + SHORT_LIFE:
+            self._short_lives = 0
+        else:
+            self._short_lives += 1
+            if self._short_lives > BORNE_SHORT_LIVES:
+                self._wait(now, self._short_lives - BORNE_SHORT_LIVES)
+
+    def _wait(self, now: int, times: int) -> None:
+        """Hire nobody for a while, longer each time."""
+        self._retry_at = now + min(RETRY << min(times - 1, 16), LONGEST_RETRY)
 
     # ---- looking around
 
@@ -223,8 +243,7 @@ class Foreman:
             if self._is_patient:
                 self._failure = error
             self._failed_hires += 1
-            longer = 1 << min(self._failed_hires - 1, 16) if self._crew else 1
-            self._retry_at = now + min(RETRY * longer, LONGEST_RETRY)
+            self._wait(now, self._failed_hires if self._crew else 1)
             return False
         self._hired(worker)
         return True

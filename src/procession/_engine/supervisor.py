@@ -292,8 +292,7 @@ class Supervisor:
         with engine.lock:
             # All that it published, before its claim is read: what it answered is not lost.
             engine.collect()
-            engine.bury(worker.seat, ended)
-            self._foreman.ended(worker, ended.fate)
+            self._foreman.ended(worker, ended.fate, engine.bury(worker.seat, ended))
 
     def _examine(self, worker: Worker) -> Ended:
         """What can be told of a worker that has ended."""
