@@ -96,7 +96,8 @@ class _Workforce:
 
 def _start(workers: int, terms: Terms) -> Engine:
     engine = Engine(workers)
-    engine.start(terms)
+    with terms.in_force():
+        engine.start(terms)
     return engine
 
 

@@ -126,7 +126,8 @@ class Pool:
             self._engine = self._backend.open(most, initializer, terms.initargs)
             return
         self._engine = engine = Engine(workers)
-        engine.start(terms)
+        with terms.in_force():
+            engine.start(terms)
         self._make = None if engine.fast is None else engine.fast.make
 
     # ---- one task

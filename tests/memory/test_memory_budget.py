@@ -287,3 +287,29 @@ def test_a_signal_handler_that_raises_ends_the_wait_and_nothing_is_put() -> None
     queue.put("next")
     assert queue.get() == "next"
     queue.close()
+
+
+def test_a_pool_that_has_no_room_says_what_it_needs_and_changes_nothing() -> None:
+    with pytest.raises(ArenaFull) as caught:
+        procession.Pool(1, memory=1)
+    assert MIB < caught.value.asked < 16 * MIB
+    assert caught.value.budget == 1
+    assert _core.memory_budget() == BUDGET
+    with procession.Pool(1) as pool:
+        assert pool.apply(abs, (-1,)) == 1
+
+
+def test_an_executor_that_has_no_room_changes_nothing() -> None:
+    with procession.Executor(1, memory=1) as executor, pytest.raises(ArenaFull):
+        executor.submit(abs, -1)
+    assert _core.memory_budget() == BUDGET
+
+
+def test_the_numbers_are_those_of_blocks() -> None:
+    """What would fit by its own size, but does not by that of its block."""
+    with procession.Pool(1) as pool, pytest.raises(ArenaFull) as caught:
+        pool.apply(bytes, (57 * MIB,))
+    full = caught.value
+    assert full.asked + full.in_use < BUDGET < full.needed + full.in_use
+    assert "58 MiB, a block of 64 MiB, do not fit" in str(full)
+    assert "three quarters" not in str(full)

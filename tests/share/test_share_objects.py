@@ -78,6 +78,16 @@ def test_a_masked_array() -> None:
     assert refuses_writes(shared.data)
 
 
+def test_a_masked_array_of_records() -> None:
+    given = np.ma.masked_array(np.zeros(LARGE, [("number", int), ("half", float)]))
+    given["half"][5] = np.ma.masked
+    shared = procession.share(given)
+    assert (shared.mask == given.mask).all()
+    assert place(shared.mask) is not None
+    assert refuses_writes(shared.data)
+    assert not shared.mask.flags.writeable
+
+
 def _map(folder: Path) -> Any:
     np.save(folder / "file.npy", np.arange(LARGE))
     return np.load(folder / "file.npy", mmap_mode="r")
@@ -169,6 +179,17 @@ def test_plain_bytes_become_read_only_views(given: Any) -> None:
     assert shared == given
     assert (shared.format, shared.shape) == (memoryview(given).format, memoryview(given).shape)
     assert place(shared) is not None
+
+
+@pytest.mark.filterwarnings("ignore:.*'u'.*:DeprecationWarning")
+def test_bytes_that_no_view_can_be_made_of_stay_what_they_are() -> None:
+    text = array.array("u", "x" * LARGE)
+    assert procession.share(text) == text
+    shared = procession.share({"text": text, "bytes": bytes(LARGE)})
+    assert shared["text"] == text
+    assert type(shared["bytes"]) is memoryview
+    with pytest.raises(TypeError, match="can not be pickled"):
+        procession.share(np.zeros(LARGE, [("number", int)]).data)
 
 
 def test_containers() -> None:

@@ -80,8 +80,13 @@ def writable(buffer: Any) -> Any:
 # ---- The standard library's
 
 
+def is_castable(view: memoryview) -> bool:
+    """Whether a view of this format can be made of bytes."""
+    return view.format.lstrip("@") in _CAST
+
+
 def _reduce_view(view: memoryview) -> Any:
-    if view.format.lstrip("@") not in _CAST or (view.nbytes == 0 and view.ndim != 1):
+    if not is_castable(view) or (view.nbytes == 0 and view.ndim != 1):
         raise TypeError(f"a memoryview of {view.shape} items {view.format!r} can not be pickled")
     content: Any = view
     if not view.c_contiguous:
@@ -248,7 +253,9 @@ def _masked_of(data: Any, mask: Any, fill_value: Any, is_hard: bool) -> Any:
     import numpy
 
     mask = numpy.ma.nomask if mask is None else mask
-    made: Any = numpy.ma.MaskedArray(data, mask=mask, copy=False, hard_mask=is_hard)
+    made: Any = numpy.ma.MaskedArray(
+        data, mask=mask, copy=False, keep_mask=False, hard_mask=is_hard
+    )
     made._fill_value = fill_value
     return made
 
@@ -348,17 +355,34 @@ def _reduce_frame(frame: Any) -> Any:
         try:
             import polars
 
-            newest = polars.CompatLevel.newest()
-            return _frame_of, (frame.to_arrow(compat_level=newest),)
+            if hasattr(frame, "__arrow_c_stream__"):
+                newest = polars.CompatLevel.newest()
+                return _frame_of, (frame.to_arrow(compat_level=newest), _sorted_columns(frame))
         except (ImportError, AttributeError):  # no pyarrow here, or an old one of the two
             pass
     return frame.__reduce_ex__(5)
 
 
-def _frame_of(content: Any) -> Any:
+def _sorted_columns(frame: Any) -> list[tuple[int, bool]]:
+    """What polars knows of the order of its columns, and Arrow does not: which, and whether the
+    greatest comes first."""
+    flags = (column.flags for column in frame.get_columns())
+    return [
+        (at, known["SORTED_DESC"])
+        for at, known in enumerate(flags)
+        if known["SORTED_ASC"] or known["SORTED_DESC"]
+    ]
+
+
+def _frame_of(content: Any, ordered: list[tuple[int, bool]]) -> Any:
     import polars
 
-    return polars.from_arrow(content)
+    # Not by from_arrow(): of most types it makes columns in polars' threads, which are not there in
+    # a child that was forked after its parent had used them, and waits for them for ever.
+    frame = polars.Series(content).struct.unnest()
+    for at, descending in ordered:
+        frame.replace_column(at, frame.to_series(at).set_sorted(descending=descending))
+    return frame
 
 
 def _reduce_series(series: Any) -> Any:

@@ -35,10 +35,11 @@ def share(obj: object) -> object:
     """Put the large buffers in an object into shared memory, once; returns the object upon them.
 
     Arrays, frames, tables and what consists of them come back as what they are, read-only.
-    ``bytes``, ``bytearray``, ``array.array`` and ``memoryview`` come back as read-only memoryviews,
-    also those in (nested) lists, tuples, dicts and sets; inside of other objects they stay what
-    they are. Passing the result to a task, a process, a queue or a pipe, or returning it, sends
-    references only, and so does a contiguous slice of it. ``.copy()`` of an array is a private one.
+    ``bytes``, ``bytearray``, ``array.array`` (not of ``"u"``: it stays what it is) and
+    ``memoryview`` come back as read-only memoryviews, also those in (nested) lists, tuples, dicts
+    and sets; inside of other objects they stay what they are. Passing the result to a task, a
+    process, a queue or a pipe, or returning it, sends references only, and so does a contiguous
+    slice of it. ``.copy()`` of an array is a private one.
 
     The memory is given back when no process has such a view any more, or those that had one died.
 
@@ -119,11 +120,17 @@ def _as_view(buffer: Any, format: str, shape: tuple[int, ...]) -> memoryview:
     return view.cast("B").cast(cast(Any, format), shape)
 
 
+def _is_large(value: Any) -> bool:
+    """Whether plain bytes are to be shared: those of an ``array("u")`` no view can be made of."""
+    with memoryview(value) as view:
+        return view.nbytes >= LEAST_SHARED and arrays.is_castable(view)
+
+
 def _has_bytes(value: Any, seen: set[int]) -> bool:
     """Whether there are plain bytes to be shared in it, in containers that are rebuilt here."""
     kind = type(value)
     if kind in _BYTES:
-        return memoryview(value).nbytes >= LEAST_SHARED
+        return _is_large(value)
     if kind not in _CONTAINERS or id(value) in seen:
         return False
     seen.add(id(value))
@@ -137,7 +144,7 @@ def _staged(value: Any, made: dict[int, Any]) -> Any:
     if id(value) in made:
         return made[id(value)]
     if kind in _BYTES:
-        if memoryview(value).nbytes < LEAST_SHARED:
+        if not _is_large(value):
             return value
         result: Any = _Bytes(value)
     elif kind in _CONTAINERS:

@@ -87,6 +87,10 @@ static int watch(PyObject *descriptor, struct pcn_arena *arena)
     long fd = PyLong_AsLong(descriptor);
     if (fd == -1 && PyErr_Occurred())
         return -1;
+    if (family.base && fd == family.fd) {
+        *arena = family; /* no second mapping: addresses may be short */
+        return 0;
+    }
     enum pcn_status status = pcn_arena_watch(arena, (int)fd);
     if (status == PCN_OK)
         return 0;
@@ -96,6 +100,8 @@ static int watch(PyObject *descriptor, struct pcn_arena *arena)
 
 static void watch_no_more(struct pcn_arena *arena)
 {
+    if (arena->base == family.base)
+        return;
     arena->fd = -1; /* the caller's */
     pcn_arena_detach(arena);
 }

@@ -2,8 +2,10 @@
  * bind_seats.c, and in bind_worker.c and bind_run.c. */
 #include "bind_channel.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "bind_memory.h"
 #include "validate.h"
 
 int channel_is_open(const Channel *self)
@@ -114,12 +116,16 @@ static PyObject *channel_new(PyTypeObject *type, PyObject *args, PyObject *keywo
         return NULL;
     enum pcn_status status;
     pcn_block_id block;
+    uint64_t size = pcn_channel_size(workers, tasks, results);
     Py_BEGIN_ALLOW_THREADS
-    status = pcn_block_allocate(arena, pcn_channel_size(workers, tasks, results), &block, true);
+    status = pcn_block_allocate(arena, size, &block, true);
     Py_END_ALLOW_THREADS
     if (status != PCN_OK) {
+        int refused = errno;
         Py_DECREF(self);
-        return raise_status(status);
+        errno = refused;
+        return status == PCN_NO_MEMORY && errno == EDQUOT ? raise_full(arena, size)
+                                                          : raise_status(status);
     }
     self->block = block;
     self->made_in = family_generation();

@@ -130,8 +130,7 @@ static enum pcn_status create(void)
 static void tell_of_smaller(void)
 {
     PyObject *told = PyObject_CallFunction(
-        on_smaller, "KK", (unsigned long long)family.reserve,
-        (unsigned long long)pcn_head(&family)->wanted);
+        on_smaller, "K", (unsigned long long)pcn_load_relaxed64(&pcn_head(&family)->budget));
     if (!told)
         PyErr_WriteUnraisable(on_smaller);
     Py_XDECREF(told);
@@ -377,7 +376,7 @@ PyMethodDef family_methods[] = {
     {"arena_descriptor", descriptor, METH_NOARGS,
      "arena_descriptor(): the arena's memory file, to be handed to a child."},
     {"when_smaller", when_smaller, METH_O,
-     "when_smaller(function): have function(bytes, wanted) called when this process makes an arena "
+     "when_smaller(function): have function(budget) called when this process makes an arena "
      "that has fewer bytes of addresses than were wanted."},
     {"stay_out", stay_out, METH_NOARGS,
      "stay_out(): this process makes no arena of its own (until it has to): a fork server, whose "

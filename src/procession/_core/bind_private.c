@@ -28,8 +28,9 @@ static int map(struct private_view *self, const struct pcn_arena *arena, const u
     self->mapping = pcn_map_private(can_map ? arena->fd : -1, can_map ? begin : 0, self->mapped);
     if (!self->mapping) {
         PyErr_Format(PyExc_MemoryError,
-                     "no private view of %zd bytes can be mapped: %s; free memory, or look at "
-                     "fewer of them at once", self->length, strerror(errno));
+                     "no private view of %zd bytes can be mapped: %s; free memory, or keep fewer "
+                     "of them at once (see ulimit -v and, of mappings, vm.max_map_count)",
+                     self->length, strerror(errno));
         return -1;
     }
     self->bytes = (uint8_t *)self->mapping + (at - begin);

@@ -11,6 +11,13 @@
 #define SOON 200000000u         /* nothing was freed for so long: look for what the dead left */
 #define PATIENCE 10000000000ull /* nothing was freed for so long: nothing is going to be */
 
+/* What a block for so many bytes takes of the budget. */
+static uint64_t taken(uint64_t length)
+{
+    uint32_t size_class = pcn_block_class(length);
+    return length == 0 || size_class >= PCN_CLASSES ? length : pcn_class_capacity(size_class);
+}
+
 PyObject *raise_full(const struct pcn_arena *arena, uint64_t asked)
 {
     const struct pcn_head *head = arena->base ? pcn_head(arena) : NULL;
@@ -21,9 +28,10 @@ PyObject *raise_full(const struct pcn_arena *arena, uint64_t asked)
         uint64_t warm = head ? pcn_load_relaxed64(&head->warm_free) : 0;
         uint64_t paged = head ? pcn_load_relaxed64(&head->paged) : 0;
         error = PyObject_CallFunction(
-            kind, "KKKK", (unsigned long long)asked,
+            kind, "KKKKK", (unsigned long long)asked,
             (unsigned long long)(head ? pcn_load_relaxed64(&head->budget) : 0),
-            (unsigned long long)(paged > warm ? paged - warm : 0), (unsigned long long)warm);
+            (unsigned long long)(paged > warm ? paged - warm : 0), (unsigned long long)warm,
+            (unsigned long long)taken(asked));
     }
     if (error)
         PyErr_SetObject(kind, error);
@@ -96,7 +104,7 @@ int allocate_crying(struct pcn_arena *arena, enum pcn_use use, uint64_t length, 
         }
         before = seen;
         bool is_over = now - begun >= timeout || now - quiet >= PATIENCE ||
-                       length > pcn_block_most(arena, use);
+                       taken(length) > pcn_block_most(arena, use);
         if (is_over) {
             raise_full(arena, length);
             return -1;

@@ -112,8 +112,6 @@ class Engine(Pace):
         try:
             # A core is spare for the waiting thread while fewer tasks run than there are cores.
             capacity = seats_for(workers)
-            if terms.memory is not None:
-                _core.memory_budget(terms.memory)
             self.channel = Channel(capacity, RING_BYTES, RING_BYTES, cpus.cpu_count(), bell)
             self.counts_tasks = terms.max_tasks is not None
             start = terms.starter(self.channel, diary, lambda: self.workers, mask)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
 
+from procession import _core
 from procession._core import Channel
 from procession._launch import learning, parcel
 from procession._launch.methods import Child
@@ -62,6 +64,20 @@ class Terms:
     logs: int | None = None
     surroundings: Surroundings
     launch: Launch
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """The budget is theirs from now on; if what is done here raises, what it was before."""
+        if self.memory is None:
+            yield
+            return
+        before = _core.memory_budget()
+        _core.memory_budget(self.memory)
+        try:
+            yield
+        except BaseException:
+            _core.memory_budget(before)
+            raise
 
     def starter(
         self, channel: Channel, diary: Diary, workers: Callable[[], int], mask: frozenset[int]

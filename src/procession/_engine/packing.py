@@ -151,7 +151,7 @@ class Packer:
 
 def is_hopeless(full: ArenaFull) -> bool:
     """Whether it would not even fit if nothing else was there."""
-    return bool(full.budget) and full.asked > full.budget * _SHARE
+    return bool(full.budget) and full.needed > full.budget * _SHARE
 
 
 def emptied(payload: bytes) -> bytes:

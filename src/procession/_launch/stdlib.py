@@ -300,15 +300,18 @@ def run_exit_function() -> None:
         util._exit_function()
 
 
-def say_smaller(has: int, wanted: int) -> None:
-    """Tell the log, if anybody reads it, that the family arena is smaller than usual."""
+def say_smaller(budget: int) -> None:
+    """Tell the log, if anybody reads it, that the family arena is smaller than usual.
+
+    Args:
+        budget: bytes that there may be in use, and so the most that fits at once.
+    """
     logger = logging.getLogger(_PUBLIC)
     if logger.hasHandlers():
         logger.warning(
-            "shared memory has room for %d MiB, not %d: the system gives no more addresses (see "
-            "ulimit -v); larger messages are refused",
-            has >> 20,
-            wanted >> 20,
+            "shared memory has room for %d MiB, as the system gives fewer addresses than it might "
+            "(see ulimit -v); larger messages are refused; three quarters are for what is sent",
+            budget >> 20,
         )
 
 

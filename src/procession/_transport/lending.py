@@ -191,7 +191,7 @@ class Lender:
             try:
                 lend()
             except ArenaFull as error:
-                if 4 * error.asked > 3 * error.budget:  # more than may ever be on its way
+                if 4 * error.needed > 3 * error.budget:  # more than may ever be on its way
                     raise
                 return False
             return True

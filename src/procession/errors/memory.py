@@ -13,20 +13,26 @@ class ArenaFull(MemoryError):
         budget: bytes that all of the family's blocks may have, see ``memory=``; 0: no bound.
         in_use: bytes of blocks that somebody has.
         warm: bytes of free blocks that are kept for the next ones.
+        needed: bytes of the block that it takes: as many as asked for, or up to a fifth more.
     """
 
-    def __init__(self, asked: int = 0, budget: int = 0, in_use: int = 0, warm: int = 0) -> None:
-        super().__init__(asked, budget, in_use, warm)
+    def __init__(
+        self, asked: int = 0, budget: int = 0, in_use: int = 0, warm: int = 0, needed: int = 0
+    ) -> None:
+        super().__init__(asked, budget, in_use, warm, needed)
         self.asked = asked
         self.budget = budget
         self.in_use = in_use
         self.warm = warm
+        self.needed = max(needed, asked)
 
     def __str__(self) -> str:
         what = f"{_mib(self.asked)} do not fit into" if self.asked else "there is no room in"
         share = ""
-        if self.asked and self.in_use + self.asked <= self.budget:
+        if self.asked and self.in_use + self.needed <= self.budget:
             share = " (three quarters of it for what is sent, the rest for results)"
+        elif self.asked and self.in_use + self.asked <= self.budget:
+            what = f"{_mib(self.asked)}, a block of {_mib(self.needed)}, do not fit into"
         return (
             f"{what} the shared arena: {_mib(self.in_use)} of its budget of "
             f"{_mib(self.budget)}{share} are in use, {_mib(self.warm)} are free and kept warm; "
