@@ -25,7 +25,7 @@ void pcn_copy(uint8_t *to, const void *from, uint64_t length);
 
 /* What is copied side by side, a line of each in turn. */
 enum pcn_order {
-    PCN_PAIRS, /* two runs of some pages */
+    PCN_PAIRS, /* two runs of 33 KiB */
     PCN_FOURS, /* four pages */
 };
 

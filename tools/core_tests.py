@@ -176,12 +176,14 @@ def main(wanted: list[str]) -> int:
         except subprocess.CalledProcessError as error:
             print(f"core-test: failed: {shlex.join(error.cmd)}", file=sys.stderr)
             return 1
-        for job, trouble in zip(jobs, workers.map(run, jobs), strict=True):
-            print(f"{job}: {'FAILED' if trouble else 'ok'}", flush=True)
-            if trouble:
-                failed[job] = trouble
-    for job, trouble in failed.items():  # last: of a long log one may have no more than the end
-        print(f"\n{job}:\n{trouble}")
+        try:
+            for job, trouble in zip(jobs, workers.map(run, jobs), strict=True):
+                print(f"{job}: {'FAILED' if trouble else 'ok'}", flush=True)
+                if trouble:
+                    failed[job] = trouble
+        finally:  # last: of a long log one may have no more than the end
+            for job, trouble in failed.items():
+                print(f"\n{job}:\n{trouble}", flush=True)
     print(f"core-test: {len(jobs) - len(failed)} passed, {len(failed)} failed", *failed)
     return 1 if failed else 0
 

@@ -136,9 +136,13 @@ static inline uint32_t pool_collect(struct pcn_arena *arena, struct pool *pool,
  * that has ended already. */
 static inline void pool_wait_seated(const struct pool *pool, uint32_t workers)
 {
-    for (uint32_t seat = 0; seat < workers; seat++)
-        while (pcn_load_relaxed64(&pool->channel->claims[seat].token) == 0)
+    uint64_t until = pcn_now_ns() + FAMILY_PATIENCE_NS;
+    for (uint32_t seat = 0; seat < workers; seat++) {
+        while (pcn_load_relaxed64(&pool->channel->claims[seat].token) == 0) {
+            CHECK(pcn_now_ns() < until);
             sched_yield();
+        }
+    }
 }
 
 static inline uint32_t pool_blocks(const struct pcn_arena *arena)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
@@ -125,6 +125,7 @@ class FakeLedger:
     """How many tasks there have been."""
 
     last = 0
+    open: ClassVar[dict[int, Any]] = {}
 
 
 class FakeSharing:

@@ -13,7 +13,7 @@ import pytest
 from procession._engine import supervisor
 from procession._engine.crew import BENCH, FEWEST_SEATS, LEAVE, MOST_SEATS, SERVE, seats_for
 from procession._engine.deadlines import SECOND
-from procession._engine.foreman import SPARE_AFTER
+from procession._engine.foreman import FORGOTTEN, SPARE_AFTER
 from procession._engine.policy import Fate, PoolState
 from procession._engine.staffing import Life
 from tests.engine.crews import Pool, supervised
@@ -358,12 +358,38 @@ def test_who_ends_by_itself_as_soon_as_it_is_ready_is_replaced_ever_more_slowly(
         pool.children[0].end(code)
         pool.look(0.1)
         assert max(ends_again_and_again(pool, code)[:3]) < 0.1  # there was a task: all is well
+        pool.look(FORGOTTEN / SECOND)
+        assert max(ends_again_and_again(pool, code)[:3]) < 0.1  # it is long ago
+
+
+def test_a_crew_that_ends_all_at_once_is_replaced_at_once(supervise: Supervised) -> None:
+    with supervise(workers=8) as pool:
+        pool.serve()
+        for child in list(pool.children.values()):
+            child.end(0)
+        pool.look()
+        assert len(pool.lives()) == 8
+
+
+def test_who_is_lost_in_a_task_is_replaced_at_once_whoever_else_ends(
+    supervise: Supervised,
+) -> None:
+    with supervise(workers=2) as pool:
+        pool.serve()
+        ends_again_and_again(pool, 0)
+        pool.children[0].end(0)
+        pool.look()
+        assert 0 not in pool.lives()
+        pool.runs(1, 1)
+        pool.children[1].end(-9)
+        pool.look()
+        assert len(pool.lives()) == 2
 
 
 @pytest.mark.parametrize(
     "how",
-    [{"code": -9}, {"code": 3, "task": True}, {"code": 0, "after": 1}],
-    ids=["killed", "in a task", "later"],
+    [{"code": -9}, {"code": 255}, {"code": 3, "task": True}, {"code": 0, "after": 1}],
+    ids=["killed", "nobody knows how", "in a task", "later"],
 )
 def test_who_ends_otherwise_is_replaced_at_once(pool: Pool, how: dict[str, Any]) -> None:
     assert ends_again_and_again(pool, **how) == [0] * 8

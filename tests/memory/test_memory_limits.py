@@ -106,6 +106,22 @@ def test_a_look_needs_no_addresses(run_script: RunScript) -> None:
     assert done.stdout.split() == ["True"], done.stderr
 
 
+_CLOSED = """
+import os, sys
+import procession
+os.close(0)
+os.close(1)
+with procession.Pool(1, memory=1 << 30) as pool:
+    streams = [os.readlink(f"/proc/self/fd/{fd}") for fd in (0, 1)]
+    print(pool.apply(abs, (-1,)), *streams, file=sys.stderr)
+"""
+
+
+def test_no_memory_takes_the_place_of_a_closed_stream(run_script: RunScript) -> None:
+    done = run_script(_CLOSED)
+    assert done.stderr.split() == ["1", "/dev/null", "/dev/null"]
+
+
 @pytest.fixture
 def strict() -> Iterator[None]:
     """The system promises no more memory than there is."""

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 import procession
-from procession.pool import Pool
 
 pytest.importorskip("pyarrow")
 pl: Any = pytest.importorskip("polars")
 
 N = 20_000
+FORK = procession.get_context("fork")
 
 
 def _cast(kind: Any) -> Callable[[], Any]:
@@ -57,7 +57,7 @@ def _threads_of_polars() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_frame_to_a_child_and_back(kind: str) -> None:
     frame = KINDS[kind]()
-    with Pool(1) as pool:
+    with FORK.Pool(1) as pool:
         back = pool.apply(_same, (frame,))
     assert back.schema == frame.schema
     assert back.equals(frame)
@@ -67,7 +67,7 @@ def test_a_frame_to_a_child_and_back(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_series_keeps_its_name(kind: str, name: str) -> None:
     series = KINDS[kind]().to_series().alias(name)
-    with Pool(1) as pool:
+    with FORK.Pool(1) as pool:
         back = pool.apply(_same, (series,))
     for one in (back, procession.share(series)):
         assert one.name == name
@@ -77,7 +77,7 @@ def test_a_series_keeps_its_name(kind: str, name: str) -> None:
 def test_what_is_known_of_the_order_is_kept() -> None:
     up, none = pl.Series(range(N)), pl.Series([n % 7 for n in range(N)])
     frame = pl.DataFrame({"": up.sort(), "down": up.sort(descending=True), "none": none})
-    with Pool(1) as pool:
+    with FORK.Pool(1) as pool:
         back = pool.apply(_same, (frame,))
     assert back.equals(frame)
     assert back.flags == frame.flags
@@ -85,10 +85,29 @@ def test_what_is_known_of_the_order_is_kept() -> None:
     assert back["down"].flags["SORTED_DESC"]
 
 
+def _in_pieces(column: Any) -> Any:
+    """A frame whose columns are cut at different rows."""
+    whole = column.rechunk().alias("whole")
+    pieces = pl.concat([column[: N // 3], column[N // 3 :]], rechunk=False)
+    frame = pl.DataFrame([whole, pieces.alias("pieces")])
+    frame.columns = ["whole", ""]
+    return frame
+
+
+def test_a_child_sends_columns_that_are_cut_at_different_rows() -> None:
+    date = KINDS["date"]().to_series()
+    with FORK.Pool(1) as pool:
+        back = pool.apply(_in_pieces, (date,))
+        assert pool.apply(_same, (_in_pieces(date),)).equals(back)
+    assert back.columns == ["whole", ""]
+    assert back["whole"].equals(date)
+    assert back[""].equals(date)
+
+
 def test_a_queue_to_a_process() -> None:
     frame = KINDS["date"]()
-    there, back = procession.Queue(), procession.Queue()
-    process = procession.Process(target=lambda: back.put(there.get()))
+    there, back = FORK.Queue(), FORK.Queue()
+    process = FORK.Process(target=lambda: back.put(there.get()))
     process.start()
     there.put(frame)
     assert back.get().equals(frame)

@@ -355,12 +355,26 @@ def _reduce_frame(frame: Any) -> Any:
         try:
             import polars
 
-            if hasattr(frame, "__arrow_c_stream__"):
-                newest = polars.CompatLevel.newest()
-                return _frame_of, (frame.to_arrow(compat_level=newest), _sorted_columns(frame))
+            newest = polars.CompatLevel.newest()
+            content = _in_step(frame).to_arrow(compat_level=newest)
+            if hasattr(frame, "__arrow_c_stream__") and hasattr(content, "__arrow_c_stream__"):
+                return _frame_of, (content, _sorted_columns(frame))
         except (ImportError, AttributeError):  # no pyarrow here, or an old one of the two
             pass
     return frame.__reduce_ex__(5)
+
+
+def _in_step(frame: Any) -> Any:
+    """The same with columns that are cut at the same rows. Else polars sees to that itself, in its
+    threads; see ``_frame_of``."""
+    columns = frame.get_columns()
+    if len({tuple(column.chunk_lengths()) for column in columns}) == 1:
+        return frame
+    import polars
+
+    made = polars.DataFrame([column.rechunk() for column in columns])
+    made.columns = frame.columns
+    return made
 
 
 def _sorted_columns(frame: Any) -> list[tuple[int, bool]]:

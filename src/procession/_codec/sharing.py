@@ -35,7 +35,7 @@ def share(obj: object) -> object:
     """Put the large buffers in an object into shared memory, once; returns the object upon them.
 
     Arrays, frames, tables and what consists of them come back as what they are, read-only.
-    ``bytes``, ``bytearray``, ``array.array`` (not of ``"u"``: it stays what it is) and
+    ``bytes``, ``bytearray``, ``array.array`` (one of characters stays what it is) and
     ``memoryview`` come back as read-only memoryviews, also those in (nested) lists, tuples, dicts
     and sets; inside of other objects they stay what they are. Passing the result to a task, a
     process, a queue or a pipe, or returning it, sends references only, and so does a contiguous
@@ -121,7 +121,7 @@ def _as_view(buffer: Any, format: str, shape: tuple[int, ...]) -> memoryview:
 
 
 def _is_large(value: Any) -> bool:
-    """Whether plain bytes are to be shared: those of an ``array("u")`` no view can be made of."""
+    """Whether plain bytes are to be shared: of an array of characters no view can be made."""
     with memoryview(value) as view:
         return view.nbytes >= LEAST_SHARED and arrays.is_castable(view)
 

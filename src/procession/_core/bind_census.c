@@ -87,8 +87,9 @@ static int watch(PyObject *descriptor, struct pcn_arena *arena)
     long fd = PyLong_AsLong(descriptor);
     if (fd == -1 && PyErr_Occurred())
         return -1;
-    if (family.base && fd == family.fd) {
+    if (family.base && fd == family.fd && family_has_descriptor()) {
         *arena = family; /* no second mapping: addresses may be short */
+        arena->fd = -1;
         return 0;
     }
     enum pcn_status status = pcn_arena_watch(arena, (int)fd);
@@ -100,8 +101,8 @@ static int watch(PyObject *descriptor, struct pcn_arena *arena)
 
 static void watch_no_more(struct pcn_arena *arena)
 {
-    if (arena->base == family.base)
-        return;
+    if (arena->fd < 0)
+        return; /* it is the family's own mapping */
     arena->fd = -1; /* the caller's */
     pcn_arena_detach(arena);
 }

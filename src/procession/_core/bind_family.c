@@ -126,6 +126,14 @@ static enum pcn_status create(void)
     return status;
 }
 
+/* Whether the budget is as small as it is for want of addresses. */
+static bool addresses_are_short(void)
+{
+    const struct pcn_head *head = pcn_head(&family);
+    return family.reserve < head->wanted &&
+           pcn_load_relaxed64(&head->budget) >= family.reserve - PCN_DATA_AT;
+}
+
 /* A new arena has fewer addresses than were wanted: who reads the program's log is told. */
 static void tell_of_smaller(void)
 {
@@ -157,7 +165,7 @@ struct pcn_arena *family_enter(void)
         return NULL;
     }
     family_write_name(&family);
-    if (is_new && on_smaller && family.reserve < pcn_head(&family)->wanted)
+    if (is_new && on_smaller && addresses_are_short())
         tell_of_smaller();
     return &family;
 }
@@ -377,7 +385,7 @@ PyMethodDef family_methods[] = {
      "arena_descriptor(): the arena's memory file, to be handed to a child."},
     {"when_smaller", when_smaller, METH_O,
      "when_smaller(function): have function(budget) called when this process makes an arena "
-     "that has fewer bytes of addresses than were wanted."},
+     "whose budget is smaller for want of addresses."},
     {"stay_out", stay_out, METH_NOARGS,
      "stay_out(): this process makes no arena of its own (until it has to): a fork server, whose "
      "children adopt() one."},

@@ -104,7 +104,7 @@ int allocate_crying(struct pcn_arena *arena, enum pcn_use use, uint64_t length, 
         }
         before = seen;
         bool is_over = now - begun >= timeout || now - quiet >= PATIENCE ||
-                       taken(length) > pcn_block_most(arena, use);
+                       length > pcn_block_most(arena, use);
         if (is_over) {
             raise_full(arena, length);
             return -1;

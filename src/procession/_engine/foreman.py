@@ -15,6 +15,7 @@ from procession._engine.deadlines import SECOND, nanoseconds
 from procession._engine.ending import Cause
 from procession._engine.policy import Fate, Held
 from procession._engine.staffing import Event, Life, Order, Situation, Step, is_settled, plan
+from procession._launch.handle import STATUS_LOST
 from procession.errors.pool import describe_exit
 
 if TYPE_CHECKING:
@@ -31,7 +32,11 @@ SHORT_LIFE = SECOND
 a reason that its successor will have, too (a library's thread that calls ``exit``, say)."""
 
 BORNE_SHORT_LIVES = 3
-"""So many in a row are replaced at once; then it takes longer each time."""
+"""So many in a row (as many as there are workers, at least) are replaced at once; then it takes
+longer each time, until a task gets its outcome, or they are forgotten."""
+
+FORGOTTEN = 2 * LONGEST_RETRY
+"""After so long without another short life the next one is the first."""
 
 PATIENCE = 100
 """False starts in a row (more than twice the workers, at least) that are borne."""
@@ -85,6 +90,9 @@ class Foreman:
         self._false_starts = 0
         self._failed_hires = 0
         self._short_lives = 0
+        self._settled = 0  # tasks, at the last one
+        self._forget_at = 0
+        self._slow_until: int | None = None  # because of them
         self._retry_at: int | None = None
         self._spare_at: int | None = None
         self._failure: Cause = None  # what to say if the pool breaks now
@@ -107,30 +115,35 @@ class Foreman:
     def ended(self, worker: Worker, fate: Fate, held: Held) -> None:
         """A worker has ended, and was buried. `held`: whether it had a task."""
         now = self._engine.channel.now_ns()
-        code = worker.child.poll() or 0
+        code = worker.child.poll()
+        itself = code is not None and 0 <= code != STATUS_LOST
         if worker.life in (Life.STARTING, Life.WARMING):
-            self._false_starts += 1 if code < 0 else OWN_FAULT
+            self._false_starts += OWN_FAULT if itself else 1
             if self._is_patient:
-                how = describe_exit(worker.child.poll())
+                how = describe_exit(code)
                 self._failure = RuntimeError(
                     f"worker {worker.child.pid} ended before it was ready: {how}"
                 )
         if fate is not Fate.RETIRED and worker.ready_at:
             self._spare_at = now + SPARE_AFTER
-        unasked = worker.life in (Life.SERVING, Life.BENCH) and worker.fate is None and code >= 0
+        unasked = itself and worker.life in (Life.SERVING, Life.BENCH) and worker.fate is None
         self._crew.dismiss(worker)
         if self._retry_at is not None and not self._crew:
             self._retry_at = now  # nobody is left: it is urgent now
-        if not unasked or held is not Held.NOTHING or now >= worker.ready_at + SHORT_LIFE:
-            self._short_lives = 0
-        else:
-            self._short_lives += 1
-            if self._short_lives > BORNE_SHORT_LIVES:
-                self._wait(now, self._short_lives - BORNE_SHORT_LIVES)
+        self._slow_until = None
+        if unasked and held is Held.NOTHING and now < worker.ready_at + SHORT_LIFE:
+            self._count_short_life(now)
 
-    def _wait(self, now: int, times: int) -> None:
-        """Hire nobody for a while, longer each time."""
-        self._retry_at = now + min(RETRY << min(times - 1, 16), LONGEST_RETRY)
+    def _count_short_life(self, now: int) -> None:
+        ledger = self._engine.ledger
+        settled = ledger.last - len(ledger.open)
+        if settled != self._settled or now >= self._forget_at:
+            self._short_lives = 0
+        self._short_lives += 1
+        self._settled, self._forget_at = settled, now + FORGOTTEN
+        times = self._short_lives - max(BORNE_SHORT_LIVES, self._engine.workers)
+        if times > 0:
+            self._slow_until = now + _pause(times)
 
     # ---- looking around
 
@@ -144,6 +157,8 @@ class Foreman:
         """When to look again, at the latest."""
         if self._retry_at is not None:
             yield self._retry_at
+        if self._slow_until is not None:
+            yield self._slow_until
         if self._spare_at is not None and self.wants_spare:
             yield self._spare_at
         if self._idle_timeout is not None and not self.is_small:
@@ -199,6 +214,8 @@ class Foreman:
         engine, crew = self._engine, self._crew
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
+        if self._slow_until is not None and now >= self._slow_until:
+            self._slow_until = None
         if self._spare_at is not None and now >= self._spare_at:
             self._spare_at = None
         with engine.lock:
@@ -232,7 +249,7 @@ class Foreman:
             false_starts=self._false_starts,
             failed_hires=self._failed_hires,
             patience=max(PATIENCE, 2 * engine.workers) if self._is_patient else 0,
-            may_hire=self._retry_at is None,
+            may_hire=self._retry_at is None and self._slow_until is None,
         )
 
     def _hire(self, order: Order, now: int) -> bool:
@@ -243,7 +260,12 @@ class Foreman:
             if self._is_patient:
                 self._failure = error
             self._failed_hires += 1
-            self._wait(now, self._failed_hires if self._crew else 1)
+            self._retry_at = now + _pause(self._failed_hires if self._crew else 1)
             return False
         self._hired(worker)
         return True
+
+
+def _pause(times: int) -> int:
+    """Until the next try; longer each time."""
+    return min(RETRY << min(times - 1, 16), LONGEST_RETRY)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from procession import _core
 from procession._core import Channel
-from procession._launch import learning, parcel
+from procession._launch import learning, parcel, streams
 from procession._launch.methods import Child
 from procession._launch.surroundings import Surroundings
 from procession._worker import diary as diaries
@@ -71,12 +71,14 @@ class Terms:
         if self.memory is None:
             yield
             return
+        streams.occupy()  # before the memory gets a descriptor
         before = _core.memory_budget()
-        _core.memory_budget(self.memory)
         try:
+            _core.memory_budget(self.memory)
             yield
         except BaseException:
-            _core.memory_budget(before)
+            if _core.memory_budget() == self.memory:  # and nobody else's by now
+                _core.memory_budget(before)
             raise
 
     def starter(

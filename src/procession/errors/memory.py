@@ -13,7 +13,8 @@ class ArenaFull(MemoryError):
         budget: bytes that all of the family's blocks may have, see ``memory=``; 0: no bound.
         in_use: bytes of blocks that somebody has.
         warm: bytes of free blocks that are kept for the next ones.
-        needed: bytes of the block that it takes: as many as asked for, or up to a fifth more.
+        needed: bytes of the block that it takes: 16 KiB at least, and up to a quarter more than
+            asked for.
     """
 
     def __init__(
