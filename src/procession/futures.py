@@ -96,8 +96,7 @@ class _Workforce:
 
 def _start(workers: int, terms: Terms) -> Engine:
     engine = Engine(workers)
-    with terms.in_force():
-        engine.start(terms)
+    engine.start(terms)
     return engine
 
 

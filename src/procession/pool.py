@@ -126,8 +126,7 @@ class Pool:
             self._engine = self._backend.open(most, initializer, terms.initargs)
             return
         self._engine = engine = Engine(workers)
-        with terms.in_force():
-            engine.start(terms)
+        engine.start(terms)
         self._make = None if engine.fast is None else engine.fast.make
 
     # ---- one task

@@ -107,6 +107,7 @@ class Engine(Pace):
         supervisor: Supervisor | None = None
         mask = frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         streams.occupy()  # the numbers of closed ones are not for us
+        take_back = terms.agree_on_memory()
         bell = os.eventfd(0)
         diary = Diary()
         try:
@@ -141,6 +142,7 @@ class Engine(Pace):
             else:
                 supervisor.run()  # in this thread, unless its own has begun
                 supervisor.wake()
+            take_back()
             raise
 
     # ---- submitting

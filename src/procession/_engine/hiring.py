@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
 
 from procession import _core
 from procession._core import Channel
-from procession._launch import learning, parcel, streams
+from procession._launch import learning, parcel
 from procession._launch.methods import Child
 from procession._launch.surroundings import Surroundings
 from procession._worker import diary as diaries
@@ -65,21 +64,17 @@ class Terms:
     surroundings: Surroundings
     launch: Launch
 
-    @contextmanager
-    def in_force(self) -> Iterator[None]:
-        """The budget is theirs from now on; if what is done here raises, what it was before."""
+    def agree_on_memory(self) -> Callable[[], object]:
+        """The budget is theirs from now on; what is returned makes it what it was before."""
         if self.memory is None:
-            yield
-            return
-        streams.occupy()  # before the memory gets a descriptor
+            return int  # there is nothing to be done
         before = _core.memory_budget()
-        try:
-            _core.memory_budget(self.memory)
-            yield
-        except BaseException:
-            if _core.memory_budget() == self.memory:  # and nobody else's by now
-                _core.memory_budget(before)
-            raise
+        _core.memory_budget(self.memory)
+        return partial(self._return_to, before)
+
+    def _return_to(self, budget: int) -> None:
+        if _core.memory_budget() == self.memory:  # and nobody else's by now
+            _core.memory_budget(budget)
 
     def starter(
         self, channel: Channel, diary: Diary, workers: Callable[[], int], mask: frozenset[int]
