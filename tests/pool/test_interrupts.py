@@ -10,6 +10,7 @@ import gc
 import itertools
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -188,7 +189,9 @@ def test_interrupts_of_terminate() -> None:
 @pytest.mark.may_leak(
     reason="an interrupt of Thread.start() or of os.eventfd() can leave theirs behind"
 )
-def test_interrupts_of_the_making_of_a_pool() -> None:
+def test_interrupts_of_the_making_of_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    # pytest's keeps the traceback of what is dropped, and so what its frames hold, to the test's end.
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     interrupter = Interrupter(9)
     blocks = arena_statistics()["blocks"]
     pools: list[Pool] = []
