@@ -190,7 +190,7 @@ def test_interrupts_of_terminate() -> None:
     reason="an interrupt of Thread.start() or of os.eventfd() can leave theirs behind"
 )
 def test_interrupts_of_the_making_of_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    # pytest's keeps the traceback of what is dropped, and so what its frames hold, to the test's end.
+    # pytest's keeps the traceback of what is dropped, and so all that its frames hold.
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     interrupter = Interrupter(9)
     blocks = arena_statistics()["blocks"]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import _thread
+import itertools
 import os
 import select
 import signal
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+import procession
 from procession import process
-from procession._launch import handle
+from procession._launch import fork, handle
 from procession.pool_worker import launch_worker
+from tests.plugins.procfs import Tree
 from tests.plugins.scripts import LIMIT, RunScript
 
 _HEAD = """
@@ -352,3 +358,30 @@ def test_who_closes_reaps_what_another_thread_has_only_looked_at(
     worker.close()
     with pytest.raises(ChildProcessError):
         os.waitpid(worker.pid, os.WNOHANG)
+
+
+class Interrupt(BaseException):
+    """What the handler below raises."""
+
+
+def _interrupts(*_: object) -> None:
+    raise Interrupt
+
+
+def _with_a_signal_behind(function: Any, arguments: Any) -> Iterator[Any]:
+    """starmap(); then, before any other line runs, a signal that another thread took."""
+    signals = map(_thread.interrupt_main, [signal.SIGUSR1])
+    return itertools.chain(itertools.starmap(function, arguments), filter(None, signals))
+
+
+@pytest.mark.usefixtures("keeps_handlers")
+def test_a_handler_that_runs_right_behind_the_fork_leaves_no_child(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fork, "starmap", _with_a_signal_behind)
+    signal.signal(signal.SIGUSR1, _interrupts)
+    child = procession.get_context("fork").Process(target=time.sleep, args=(LIMIT,))
+    before = Tree.now().below(os.getpid())
+    with pytest.raises(Interrupt):
+        child.start()
+    assert Tree.now().below(os.getpid()) == before

@@ -60,9 +60,12 @@ class ForkedChild(Handle):
                 child.live_as_fork(entry, name, parent_had_threads=parent_had_threads, mask=mask)
             self._begin(pids[0], known)
         except BaseException:
-            # Also a handler of a signal that another thread took: those are not held back.
+            # Also a handler of a signal that another thread took: those are not held back, and one
+            # that came during the fork runs right behind it.
             if pids == [0]:
                 os._exit(1)
+            for pid in pids:
+                self._end_unknown(pid)
             raise
         finally:
             child.set_signal_mask(signal.SIG_SETMASK, mask)

@@ -51,6 +51,7 @@ class Handle:
         self._sentinel = -1
         self._parent_pid = os.getpid()
         self._is_private = not inherit_sentinel
+        self._is_known = False  # to who is to watch it
         self._sent: object = None  # what it has not unpacked is kept by this
         self._ended = ended
         reap_abandoned()
@@ -64,15 +65,22 @@ class Handle:
 
     def _begin(self, pid: int, known: Callable[[Any], object] | None) -> None:
         """Watch a child of this process, and tell of it; if that fails it must not run."""
-        is_known = False
         try:
             self._watch(pid)
             if known is not None:
                 known(self)
-            is_known = True
+            self._is_known = True
         finally:
-            if not is_known:
-                _end_unknown(pid)
+            self._end_unknown(pid)
+
+    def _end_unknown(self, pid: int) -> None:
+        """A child that nobody can watch must not run. To be asked as often as one likes."""
+        if self._is_known:
+            return
+        with contextlib.suppress(ChildProcessError):  # reaped already: the pid may be another's now
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
     @property
     def pid(self) -> int:
@@ -184,14 +192,6 @@ class Handle:
             _take_status(self._sentinel)
         if self._exitcode is not None:
             self._tell_end()
-
-
-def _end_unknown(pid: int) -> None:
-    """A child that nobody can watch must not run."""
-    with contextlib.suppress(ChildProcessError):  # reaped already: the pid may be another's now
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
 
 
 def _open_sentinel(pid: int) -> int:
