@@ -6,6 +6,9 @@ VENV := .venv
 SCALE := .venv-scale
 # Where they are: other tests need packages that are not in this environment.
 SCALE_TESTS := tests/scale tests/contract tests/docs $(wildcard tests/joblib)
+# Frames of libraries that have threads of their own: not in one process with all the others.
+FRAME_TESTS := tests/pool/test_frames_of_polars.py tests/share/test_share_frames.py \
+	tests/codec/test_codec_arrays.py tests/codec/test_codec_readonly.py
 RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 # Whatever the environment says: a build must not end up in another interpreter's package.
@@ -48,6 +51,9 @@ endif
 # The same tree in another environment; the extension is the same file for both.
 test-scale: setup failpoints $(SCALE)/.scale
 	$(SCALE)/bin/python -m pytest -m scale $(ARGS) $(SCALE_TESTS)
+ifeq ($(strip $(ARGS)),)
+	$(SCALE)/bin/python -m pytest $(FRAME_TESTS)
+endif
 
 core-test: $(RUN)
 	$(RUN) tools/core_tests.py $(ARGS)
