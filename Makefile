@@ -27,7 +27,7 @@ C_STRICT := -std=c11 -O2 -Wall -Wextra -Werror -Wshadow -Wconversion -Wstrict-pr
 help:
 	@echo "make demo       the main job on real input, beside serial and stdlib's Pool"
 	@echo "make test       all tests: the C core under sanitizers, then pytest (ARGS=... for pytest)"
-	@echo "make test-scale the tests beside Ray, Dask, loky, scikit-learn, in an environment of their own"
+	@echo "make test-scale the tests beside Ray, Dask, loky, scikit-learn, polars, in an environment of their own"
 	@echo "make check      linters, types, C warnings, structure of the code"
 	@echo "make bench      the benchmarks, beside the rivals (ARGS=... for the benchmarks)"
 	@echo "make chaos      tests that kill at random, for longer (CHAOS=short or long)"

@@ -12,7 +12,7 @@
 #define PATIENCE 10000000000ull /* nothing was freed for so long: nothing is going to be */
 
 /* What a block for so many bytes takes of the budget. */
-static uint64_t taken(uint64_t length)
+static uint64_t needed(uint64_t length)
 {
     uint32_t size_class = pcn_block_class(length);
     return length == 0 || size_class >= PCN_CLASSES ? length : pcn_class_capacity(size_class);
@@ -31,7 +31,7 @@ PyObject *raise_full(const struct pcn_arena *arena, uint64_t asked)
             kind, "KKKKK", (unsigned long long)asked,
             (unsigned long long)(head ? pcn_load_relaxed64(&head->budget) : 0),
             (unsigned long long)(paged > warm ? paged - warm : 0), (unsigned long long)warm,
-            (unsigned long long)taken(asked));
+            (unsigned long long)needed(asked));
     }
     if (error)
         PyErr_SetObject(kind, error);

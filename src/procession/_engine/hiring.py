@@ -67,7 +67,7 @@ class Terms:
     def agree_on_memory(self) -> Callable[[], object]:
         """The budget is theirs from now on; what is returned makes it what it was before."""
         if self.memory is None:
-            return int  # there is nothing to be done
+            return lambda: None
         before = _core.memory_budget()
         _core.memory_budget(self.memory)
         return partial(self._return_to, before)
