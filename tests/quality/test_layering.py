@@ -40,7 +40,7 @@ LAYERS = [
     ["_launch", "_worker"],
     ["_codec", "_observe"],
     ["_core"],
-    ["errors"],
+    ["errors", "_threads"],
 ]
 
 # These open other doors when they are asked for: importing them must stay cheap.

@@ -16,6 +16,7 @@
 ``refusing``    what an engine can not do is refused where it is asked for
 ``engine``      the engine of such a pool: all of ``_engine`` but the workers
 ``relay``       its channel: what is to be run is handed on, what comes back handed out
+``flights``     one request under way
 ``bells``       for threads that sleep
 ``overseer``    its supervisor: lost workers, the clock, the end
 ``settling``    what the loss of a worker does to a chunk

@@ -10,10 +10,11 @@ from weakref import WeakKeyDictionary
 
 from procession._backends.abilities import Ability
 from procession._backends.bells import Bell
+from procession._backends.flights import Cargo
 from procession._backends.overseer import Overseer
 from procession._backends.packing import GivenPayload, Packing, Shares, kept_by, pack
 from procession._backends.publishing import GivenPublishing, Publishing
-from procession._backends.relay import Cargo, Relay
+from procession._backends.relay import Relay
 from procession._backends.remote import GivenRequest, Request, run, run_given
 from procession._backends.seam import Backend
 from procession._backends.settling import ChunkSettler

@@ -18,11 +18,13 @@ from procession._backends.refusing import refuse
 from procession._backends.seam import Backend, Loss
 from procession._engine.deadlines import SECOND, Outlook, Row, look
 from procession._engine.policy import Ended, Fate, PoolState
+from procession._threads import Thread
 from procession.errors.backend import EngineLost
 
 if TYPE_CHECKING:
     from procession._backends.engine import BorrowedEngine
-    from procession._backends.relay import Flight, Relay
+    from procession._backends.flights import Flight
+    from procession._backends.relay import Relay
 
 STEP = 0.5
 """Seconds after which it looks around in any case, while there is work."""
@@ -54,7 +56,7 @@ class Overseer:
         self._step = STEP
         self._look_at: int | None = None
         self._is_over = False
-        self._thread = threading.Thread(target=self.run, name="procession-overseer", daemon=True)
+        self._thread = Thread(target=self.run, name="procession-overseer", daemon=True)
 
     @property
     def _relay(self) -> Relay:

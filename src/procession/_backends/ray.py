@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 from procession._backends.abilities import Ability
 from procession._backends.ray_losses import loss_of
 from procession._backends.seam import Loss
+from procession._threads import Thread
 
 KEEPALIVE = {
     "RAY_grpc_client_keepalive_time_ms": "5000",
@@ -390,16 +391,14 @@ class _Attendant:
         self._backend = backend
         self._unwanted: deque[tuple[float, Future[Any]]] = deque()  # when to have them killed
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
 
     def look_after(self) -> None:
         """Begin, at the first call."""
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
-                    self._thread = threading.Thread(
-                        target=self._attend, name="procession-ray", daemon=True
-                    )
+                    self._thread = Thread(target=self._attend, name="procession-ray", daemon=True)
                     self._thread.start()
 
     def stop(self, future: Future[Any]) -> None:

@@ -4,9 +4,6 @@ What is submitted waits here, as in the task ring; so what is not begun can be t
 of its own hands it on, for an engine may take its time: only so many requests are under way as keep
 its workers busy. Answers are noted by whichever thread the engine tells them in, and handed out by
 those who wait, as everywhere.
-
-A request is a *flight*. Its place stays taken until the engine is done with it, even if nobody
-wants its outcome any more.
 """
 
 from __future__ import annotations
@@ -15,20 +12,22 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from time import monotonic, monotonic_ns
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from procession._backends.abilities import Ability
 from procession._backends.bells import Bell
+from procession._backends.flights import Cargo, Flight, Seat
 from procession._backends.remote import Response
 from procession._backends.seam import Backend, Loss
 from procession._codec import messages
 from procession._engine.entries import CANCELLED, FAILURE
 from procession._engine.pieces import Piece
+from procession._threads import Thread
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -43,46 +42,7 @@ PLACES_A_WORKER = 2
 
 _LAST_OUTCOME = messages.OUTCOMES
 
-Seat = tuple[int, int, int, int, int, int, int]
 Arrival = tuple[Any, int, Any, int, int, int]
-
-
-class Cargo(NamedTuple):
-    """What a record is for ``Backend.submit``."""
-
-    run: Callable[..., Any]
-    request: Any
-    handles: Sequence[Any]
-
-
-class Flight:
-    """One request under way.
-
-    Attributes:
-        outcome: a ``Response``, or what the engine raised; None before.
-        is_over: its outcome was handed out, or is not wanted any more.
-        since, is_sure: when it was begun, and whether the engine said so.
-    """
-
-    __slots__ = ("future", "is_over", "is_sure", "number", "outcome", "record", "seat", "since")
-
-    def __init__(self, seat: int, record: Record) -> None:
-        self.seat = seat
-        self.record = record
-        self.number = record.number
-        self.since = monotonic_ns()
-        self.future: Future[Any] | None = None
-        self.outcome: Response | BaseException | None = None
-        self.is_over = False
-        self.is_sure = False
-
-    def row(self) -> Seat:
-        """As the core describes a claim."""
-        record, since = self.record, self.since
-        if isinstance(record, Piece):
-            first = record.first
-            return self.seat, self.number, first + 1, record.end, first, since, since
-        return self.seat, self.number, 0, 1, 0, since, since
 
 
 class _Waiter:
@@ -138,7 +98,7 @@ class Relay:
         self._wakes = 0
         self._released = False
         self._bell = Bell()
-        self._thread = threading.Thread(target=self._run, name="procession-relay", daemon=True)
+        self._thread = Thread(target=self._run, name="procession-relay", daemon=True)
 
     def resize(self, workers: int, *, has_more: bool) -> None:
         """So many tasks are run at the same time from now on."""

@@ -15,6 +15,7 @@ from procession._backends.abilities import Ability
 from procession._backends.seam import Loss
 from procession._engine.checking import worker_count
 from procession._launch.cpus import cpu_count
+from procession._threads import Thread
 
 PIECE_NS = 2_000_000
 
@@ -39,7 +40,7 @@ class ThreadsBackend:
         few = "workers must be at least 1"
         self._workers = cpu_count() if workers is None else worker_count("workers", workers, few)
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._threads: list[Thread] = []
         self._idle = threading.Semaphore(0)
         self._is_closed = False
 
@@ -55,7 +56,7 @@ class ThreadsBackend:
         self._calls.put((future, run, (request, *handles)))
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._workers:
             name = f"procession-thread-{len(self._threads)}"
-            thread = threading.Thread(target=self._serve, name=name, daemon=True)
+            thread = Thread(target=self._serve, name=name, daemon=True)
             try:
                 thread.start()
             except RuntimeError:  # Python 3.12.0 and 3.12.1 start none when the program ends

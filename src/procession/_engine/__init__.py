@@ -59,7 +59,6 @@ When something goes wrong:
 ``autopsy``     why a worker ended, in words
 ``ending``      what a task gets that can not be run any more
 ``copies``      forked copies of engines: they do nothing
-``latch``       the end of a thread, for whoever waits for it
 ``holding``     what a signal handler needs that waits where its thread holds the lock
 
 The workers, and the threads that look after all this:

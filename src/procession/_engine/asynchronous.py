@@ -20,12 +20,13 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from procession._engine.entries import Task
 from procession._engine.options import Options
 from procession._engine.streams import StreamJob
+from procession._threads import Thread
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from procession._engine.records import handle_record
+from procession._threads import Thread
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
@@ -80,7 +81,7 @@ class Attendant:
 
     def _start(self) -> None:
         # Perhaps more than one is started; the first takes the post, the others go.
-        threading.Thread(target=self.run, name="procession-attendant", daemon=True).start()
+        Thread(target=self.run, name="procession-attendant", daemon=True).start()
 
     def step_aside(self) -> None:
         """Called in a callback that has just asked for another one, and may wait for that: the

@@ -110,12 +110,12 @@ class Crew:
         def seated(child: Child) -> None:
             worker._child = child
 
-        self._seats[seat] = worker  # before it can say that it is ready
         try:
+            self._seats[seat] = worker  # before it can say that it is ready
             self._start(seat, seated)
         finally:
             if worker._child is None:
-                del self._seats[seat]
+                self._seats.pop(seat, None)
         return worker
 
     def happened(self, worker: Worker, event: Event) -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import signal
 from queue import Empty, SimpleQueue
-from threading import Thread, current_thread
+from threading import current_thread
 from typing import TYPE_CHECKING
 
 from procession._engine.attendant import FULL_RING_STEP, STEP
-from procession._engine.latch import Latch
+from procession._threads import Latch, Thread
 
 if TYPE_CHECKING:
     from procession._engine.streams import StreamJob

@@ -27,6 +27,7 @@ from procession._engine.policy import Ended, Fate, PoolState
 from procession._engine.staffing import Event, Life
 from procession._engine.watch import Watch
 from procession._launch.handle import LONGEST_SLEEP
+from procession._threads import Thread
 
 if TYPE_CHECKING:
     from procession._engine.engine import Engine
@@ -76,7 +77,7 @@ class Supervisor:
         self._look_at: int | None = None  # at the tasks
         self._step = STEP
         self._sleeps_until = NEVER  # nobody has to wake it while it is awake
-        self._thread = threading.Thread(target=self.run, name="procession-supervisor", daemon=True)
+        self._thread = Thread(target=self.run, name="procession-supervisor", daemon=True)
         self._turn: dict[None, object] = {}  # of the one thread that supervises
 
     # ---- for others

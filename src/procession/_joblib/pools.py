@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from procession._engine.opening import WorkerWords
 from procession._engine.options import Options
 from procession._engine.policy import PoolState
+from procession._threads import Thread
 from procession.context import get_context
 from procession.futures import Executor
 
@@ -121,7 +122,7 @@ class Pools:
     def __init__(self) -> None:
         self._all: list[Kept] = []
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
 
     def lend(self, workers: int, threads: int | None, words: dict[str, Any]) -> Kept:
         """A pool for a call.
@@ -150,7 +151,7 @@ class Pools:
             kept.unused_since = monotonic()
             is_out = kept not in self._all and not kept.users
             if not is_out and self._thread is None:
-                self._thread = threading.Thread(
+                self._thread = Thread(
                     target=self._look_after, name="procession-joblib", daemon=True
                 )
                 self._thread.start()

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from procession._engine.attendant import STEP
-from procession._engine.latch import Latch
+from procession._threads import Latch, Thread
 
 if TYPE_CHECKING:
     from procession._journal.jobs import RecordedJob
@@ -40,7 +40,7 @@ class Recorder:
         self._job = job
         self._is_over = False
         self._end = Latch()
-        self._thread = threading.Thread(target=self._run, name="procession-journal", daemon=True)
+        self._thread = Thread(target=self._run, name="procession-journal", daemon=True)
 
     @property
     def answer(self) -> bool | None:

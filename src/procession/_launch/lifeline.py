@@ -25,6 +25,7 @@ import signal
 import threading
 
 from procession._launch.kept import Kept
+from procession._threads import Thread
 
 GRACE = 0.5
 """Seconds that a child which watches its parent itself lives on after the parent's end."""
@@ -123,7 +124,7 @@ def watch_parent() -> int:
         raise ValueError("this process has no lifeline to a parent")
     if not _watched:
         # The thread first: if it cannot be had, the immediate kill stays in force.
-        threading.Thread(
+        Thread(
             target=_die_after_grace, args=(_armed.fd,), name="procession-lifeline", daemon=True
         ).start()
         flags = fcntl.fcntl(_armed.fd, fcntl.F_GETFL)

@@ -32,6 +32,7 @@ from procession._observe.progress_bars import (
     is_tqdm_class,
 )
 from procession._observe.progress_meter import Counts, Meter, Snapshot
+from procession._threads import Thread
 
 __all__ = ["Counts", "Progress", "Snapshot", "check_progress", "open_progress"]
 
@@ -134,7 +135,7 @@ class Progress:
         self._is_over = False
         self._is_joined = False
         self._pid = os.getpid()
-        self._thread = threading.Thread(target=self._run, name="procession-progress", daemon=True)
+        self._thread = Thread(target=self._run, name="procession-progress", daemon=True)
         self._thread.start()
         _end_at_exit(self)
 

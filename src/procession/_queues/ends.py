@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from procession import _core
 from procession._codec.objects import dumps, loads
+from procession._threads import Thread
 
 STEP = 0.005
 """Seconds from one look to the next, while the descriptor is readable."""
@@ -60,9 +61,7 @@ class _Signal:
         self.queue = weakref.ref(queue)
         self.ended = False
         queue._signal(self.descriptor)
-        self.thread = threading.Thread(
-            target=self._keep, name="procession-queue-signal", daemon=True
-        )
+        self.thread = Thread(target=self._keep, name="procession-queue-signal", daemon=True)
         self.thread.start()
 
     def end(self) -> None:

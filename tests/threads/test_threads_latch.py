@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 
-from procession._engine.latch import Latch
+from procession._threads import Latch
 from tests.plugins.scripts import LIMIT
 
 

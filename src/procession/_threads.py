@@ -1,14 +1,40 @@
-"""The end of a thread, to be waited for by anybody, at any time."""
+"""Threads of ours, whose start and end a signal handler may interrupt."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
+import threading
 from queue import Empty, SimpleQueue
 
 GLANCE = 0.01
 """Seconds after which who waits looks around in any case."""
+
+
+class Thread(threading.Thread):
+    """A thread whose start() raises what a signal handler raised in its midst.
+
+    The start waits for an ``Event``. An exception that comes while that takes its lock again leaves
+    it as "release unlocked lock": one Ctrl-C, and the program would end with a RuntimeError.
+    """
+
+    def start(self) -> None:
+        """Begin.
+
+        Raises:
+            RuntimeError: the system has no room for a thread, or it was begun before.
+            BaseException: a signal handler raised it; the thread may have begun or not.
+        """
+        outer, interrupt = sys.exception(), None
+        try:
+            super().start()
+        except RuntimeError as error:
+            interrupt = error.__context__
+            if interrupt is None or interrupt is outer:
+                raise
+        if interrupt is not None:
+            raise interrupt
 
 
 class Latch:
