@@ -11,6 +11,8 @@ FRAME_TESTS := tests/pool/test_frames_of_polars.py tests/share/test_share_frames
 	tests/codec/test_codec_arrays.py tests/codec/test_codec_readonly.py
 RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
+# Parts of the tests, each in a process of its own: see tests/plugins/lanes.py.
+LANES := $(foreach lane,1 2 3 4 5 6 7 8 9 10,'$(PYTEST) --lane $(lane)/10')
 # Whatever the environment says: a build must not end up in another interpreter's package.
 export PYTHONPATH :=
 # short or long; see CONTRIBUTING.md.
@@ -43,7 +45,7 @@ setup: $(VENV)/.package $(VENV)/.dev
 test: setup failpoints
 	$(RUN) tools/core_tests.py
 ifeq ($(strip $(ARGS)),)
-	$(RUN) tools/lanes.py '$(PYTEST) --lane 1/2' '$(PYTEST) --lane 2/2'
+	$(RUN) tools/lanes.py $(LANES)
 else
 	$(PYTEST) $(ARGS)
 endif
