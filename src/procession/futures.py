@@ -25,7 +25,6 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
-from procession._backends.opening import Choice, choose
 from procession._engine.checking import check_context, check_timeout, worker_count
 from procession._engine.engine import Engine
 from procession._engine.entries import FAILURE
@@ -34,7 +33,6 @@ from procession._engine.opening import agree_terms, split_words
 from procession._engine.options import Options
 from procession._engine.policy import PoolState
 from procession._engine.sources import Pulled
-from procession._journal.calls import stream_recorded
 from procession._launch.cpus import cpu_count
 from procession.pool_worker import launch_worker
 from procession.process import BaseProcess, active_children
@@ -42,6 +40,7 @@ from procession.process import BaseProcess, active_children
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from procession._backends.opening import Choice
     from procession._engine.hiring import Terms
     from procession._engine.streams import StreamJob
 
@@ -161,7 +160,10 @@ class Executor(concurrent.futures.Executor):
         # The standard library's names for these two are known to many.
         self._max_workers = workers
         self._mp_context = mp_context
-        self._backend = choose(backend, backend_options)
+        if backend is not None or backend_options is not None:
+            from procession._backends.opening import choose
+
+            self._backend = choose(backend, backend_options)
         if self._backend is None:
             self._workforce = _Workforce(partial(_start, workers, terms))
             return
@@ -273,7 +275,11 @@ class Executor(concurrent.futures.Executor):
             for items in iterables
         ]
         is_one = len(inputs) == 1
-        begin = engine.stream if options.journal is None else partial(stream_recorded, engine)
+        begin: Callable[..., StreamJob] = engine.stream
+        if options.journal is not None:
+            from procession._journal.calls import stream_recorded
+
+            begin = partial(stream_recorded, engine)
         try:
             items = inputs[0] if is_one else zip(*inputs, strict=False)
             job = begin(

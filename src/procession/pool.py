@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeGuard, Unpack
 
-from procession._backends.opening import Choice, choose
 from procession._engine import asynchronous
 from procession._engine.checking import check_context, worker_count
 from procession._engine.engine import Engine
@@ -29,7 +28,6 @@ from procession._engine.results import (
 )
 from procession._engine.sources import Pulled, Sliced, streamed
 from procession._engine.streams import StreamJob
-from procession._journal.calls import map_recorded, stream_recorded
 from procession._launch import preparation
 from procession._launch.cpus import cpu_count
 from procession._launch.surroundings import whole
@@ -38,6 +36,8 @@ from procession.pool_worker import launch_worker
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from procession._backends.opening import Choice
 
 __all__ = ["Pool"]
 
@@ -118,7 +118,10 @@ class Pool:
             launch_worker, context, initializer, initargs, maxtasksperchild, **about_workers
         )
         self._ctx = context
-        self._backend = choose(backend, backend_options)
+        if backend is not None or backend_options is not None:
+            from procession._backends.opening import choose
+
+            self._backend = choose(backend, backend_options)
         if self._backend is not None:
             asked = {"initializer": initializer, "maxtasksperchild": maxtasksperchild}
             self._backend.check({**asked, **about_workers}, self._options)
@@ -232,6 +235,8 @@ class Pool:
         self._check_running()
         size = _chunk_size(chunksize)
         if options.journal is not None:
+            from procession._journal.calls import map_recorded
+
             return map_recorded(engine, func, iterable, size, options)
         source = Sliced(iterable) if _is_sliced(iterable) else Pulled(iterable)
         job = engine.map(func, source, size, options, attended=True)
@@ -314,6 +319,8 @@ class Pool:
         _require_iterable(iterable)
         source = streamed(iterable, whole=size is not None)
         if options.journal is not None:
+            from procession._journal.calls import stream_recorded
+
             return stream_recorded(self._engine, func, source, size, options)
         return self._engine.stream(func, source, size, options)
 

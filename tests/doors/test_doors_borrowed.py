@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import pkgutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +60,32 @@ def test_submodules_are_attributes(run_script: RunScript) -> None:
     )
     assert done.stderr == ""
     assert done.stdout == "[]\nFalse False\n"
+
+
+def test_other_engines_and_journals_are_loaded_when_they_are_asked_for(
+    run_script: RunScript, tmp_path: Path
+) -> None:
+    done = run_script(
+        "import sys\n"
+        "from procession import Executor, Pool\n"
+        "def found():\n"
+        "    return [n for n in ('_backends', '_journal') if 'procession.' + n in sys.modules]\n"
+        "with Pool(1) as pool, Executor(1) as executor:\n"
+        "    print(pool.map(abs, [-1]), [*executor.map(abs, [-2])], [*pool.imap(abs, [-3])])\n"
+        "print(found())\n"
+        "with Pool(1, backend='threads') as pool:\n"
+        "    print(pool.map(abs, [-4]), found())\n"
+        "with Pool(1, journal=sys.argv[1]) as pool:\n"
+        "    print(pool.map(abs, [-5]), found())\n",
+        str(tmp_path / "journal"),
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "[1] [2] [3]",
+        "[]",
+        "[4] ['_backends']",
+        "[5] ['_backends', '_journal']",
+    ]
 
 
 def test_the_standard_library_is_loaded_at_the_first_borrowed_name_only(

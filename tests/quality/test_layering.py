@@ -44,7 +44,7 @@ LAYERS = [
 ]
 
 # These open other doors when they are asked for: importing them must stay cheap.
-LAZY_DOORS = {PACKAGE, f"{PACKAGE}.context"}
+LAZY_DOORS = {PACKAGE, *(f"{PACKAGE}.{door}" for door in ("context", "futures", "pool"))}
 
 
 def part_of(module: str) -> str:
