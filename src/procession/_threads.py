@@ -37,6 +37,12 @@ class Thread(threading.Thread):
             raise interrupt
 
 
+def have_ended(pid: int) -> bool:
+    """Whether threads that process `pid` began do not run any more: this is a fork of it, or the
+    interpreter ends. A lock that one of them had is never given back: a finalizer must not wait."""
+    return sys.is_finalizing() or os.getpid() != pid
+
+
 class Latch:
     """Opened once, at the end of a thread.
 
@@ -57,9 +63,8 @@ class Latch:
         self._bell.put(None)
 
     def wait(self) -> bool:
-        """Wait for a moment; whether it is open, or will never be: in a fork of the process, or
-        while the interpreter ends, the thread does not run."""
+        """Wait for a moment; whether it is open, or will never be."""
         if not self._is_open:
             with contextlib.suppress(Empty):
                 self._bell.get(timeout=GLANCE)  # one who waits; others go on a moment later
-        return self._is_open or sys.is_finalizing() or os.getpid() != self._pid
+        return self._is_open or have_ended(self._pid)

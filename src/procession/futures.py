@@ -15,6 +15,7 @@ others are to be told (callbacks, ``wait()``, asyncio) the pool's attendant does
 
 from __future__ import annotations
 
+import atexit
 import concurrent.futures
 import operator
 import os
@@ -34,6 +35,7 @@ from procession._engine.options import Options
 from procession._engine.policy import PoolState
 from procession._engine.sources import Pulled
 from procession._launch.cpus import cpu_count
+from procession._threads import have_ended
 from procession.pool_worker import launch_worker
 from procession.process import BaseProcess, active_children
 
@@ -65,6 +67,8 @@ class _Workforce:
             if self._is_over:
                 raise RuntimeError(_OVER)
             if self.engine is None:
+                if _is_all_finished:
+                    raise RuntimeError("cannot schedule new futures after interpreter shutdown")
                 engine = self._open_engine()
                 _engines.add(engine)
                 self.engine = engine
@@ -89,7 +93,7 @@ class _Workforce:
     def __del__(self) -> None:
         # As the standard library's: a forgotten executor does what it was given, and ends.
         engine = self.engine
-        if engine is not None and engine.is_running() and engine.pid == os.getpid():
+        if engine is not None and engine.is_running() and not have_ended(engine.pid):
             engine.close()
 
 
@@ -385,7 +389,7 @@ class _Closing(Iterator[Any]):
         self._job.close()
 
     def __del__(self) -> None:
-        if self._job.engine.pid == os.getpid():
+        if not have_ended(self._job.engine.pid):
             self._job.drop()
 
 
@@ -427,10 +431,14 @@ _OVER = "cannot schedule new futures after shutdown"  # as the standard library 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
+_is_all_finished = False
+
+
 def _finish_all() -> None:
     """Everything that was submitted is done before the interpreter ends."""
     left = []
     for engine in list(_engines):
+        _engines.discard(engine)
         if engine.pid == os.getpid():
             try:
                 engine.close()
@@ -441,8 +449,25 @@ def _finish_all() -> None:
         engine.join()
 
 
-# As the standard library does: behind this no thread can be started any more.
-threading._register_atexit(_finish_all)  # type: ignore[attr-defined]
+def _finish_all_the_rest() -> None:
+    """What threads that outlived the main one have submitted, and functions of ``atexit``."""
+    global _is_all_finished
+    _finish_all()
+    _is_all_finished = True
+
+
+def _after_fork() -> None:
+    global _is_all_finished
+    _is_all_finished = False
+
+
+try:
+    # As the standard library does; behind this 3.12.0 and 3.12.1 start no thread any more.
+    threading._register_atexit(_finish_all)  # type: ignore[attr-defined]
+except RuntimeError:  # imported behind that: by a thread that goes on, or by a function of atexit
+    _is_all_finished = threading.current_thread() is threading.main_thread()
+atexit.register(_finish_all_the_rest)
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class ProcessPoolExecutor(Executor):

@@ -8,7 +8,6 @@ ever; ``imap`` pulls its input as its results are consumed.
 from __future__ import annotations
 
 import operator
-import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeGuard, Unpack
@@ -31,6 +30,7 @@ from procession._engine.streams import StreamJob
 from procession._launch import preparation
 from procession._launch.cpus import cpu_count
 from procession._launch.surroundings import whole
+from procession._threads import have_ended
 from procession.errors.pool import MaybeEncodingError, RemoteTraceback
 from procession.pool_worker import launch_worker
 
@@ -394,7 +394,7 @@ class Pool:
             self._whole is not None
             or engine is None
             or not engine.is_running()
-            or engine.pid != os.getpid()
+            or have_ended(engine.pid)
         ):
             return
         complaint = f"unclosed running multiprocessing pool {self!r}"  # as the stdlib words it

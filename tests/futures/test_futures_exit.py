@@ -91,6 +91,56 @@ executor.submit(say, "first")
     assert _run(run_script, text) == (["cannot-schedule-new-futures-after-shutdown", "first"], "")
 
 
+@pytest.mark.parametrize("made", ["before", "late"])
+@pytest.mark.parametrize(
+    "begin", ["threading.Thread(target=late).start()", "atexit.register(late)"]
+)
+def test_what_is_submitted_behind_the_main_thread_s_end_is_done(
+    run_script: RunScript, made: str, begin: str
+) -> None:
+    text = f"""
+import atexit
+def say_slowly(text):
+    time.sleep(0.2)
+    say(text)
+def late():
+    if threading.current_thread() is not threading.main_thread():
+        threading.main_thread().join()
+    used = executor or Executor(2)
+    for number in range(3):
+        used.submit(say_slowly, str(number))
+executor = Executor(2) if "{made}" == "before" else None
+{begin}
+"""
+    assert _run(run_script, text) == (["0", "1", "2"], "")
+
+
+_LATE = """
+import atexit, os, threading
+import concurrent.futures.process  # which can not be imported at the end
+def use():
+    if threading.current_thread() is not threading.main_thread():
+        threading.main_thread().join()
+    import procession
+    try:
+        procession.Executor(1).submit(os.write, 1, b"done")
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("begin", "said"),
+    [
+        ("threading.Thread(target=use).start()", "done"),
+        ("atexit.register(use)", "cannot schedule new futures after interpreter shutdown\n"),
+    ],
+)
+def test_an_executor_is_first_used_at_the_end(run_script: RunScript, begin: str, said: str) -> None:
+    result = run_script(_LATE + begin + "\n")
+    assert (result.stdout, result.stderr) == (said, "")
+
+
 def test_a_module_with_an_executor_can_be_imported_again(run_script: RunScript) -> None:
     text = """
 executor = Executor(1, get_context("spawn"))

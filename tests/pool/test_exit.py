@@ -303,5 +303,33 @@ class Late:
                 print(error)
 late = Late(procession.Executor(2, mp_context=context), context.Process(target=print))
 """
-    said = "no process can be started after interpreter shutdown\n"
-    assert _run(run_script, text) == (2 * said, "")
+    said = (
+        "cannot schedule new futures after interpreter shutdown\n"
+        "no process can be started after interpreter shutdown\n"
+    )
+    assert _run(run_script, text) == (said, "")
+
+
+def test_an_iterator_does_not_wait_for_what_a_stopped_thread_has(run_script: RunScript) -> None:
+    """The last traceback keeps it until the interpreter is finalised."""
+    text = """
+import itertools
+def hold(lock, held):
+    with lock:
+        held.set()
+        time.sleep(1000)  # a daemon: stopped, not ended
+def main():
+    pool = Pool(1)
+    iterator = pool.imap_unordered(abs, itertools.count())
+    assert next(iterator) == 0
+    pool.terminate()
+    pool.join()
+    held = threading.Event()
+    threading.Thread(target=hold, args=(pool._engine.lock, held), daemon=True).start()
+    held.wait()
+    raise LookupError("with all that")
+main()
+"""
+    output, complaints = _run(run_script, text, 1)
+    assert output == ""
+    assert complaints.endswith("LookupError: with all that\n")

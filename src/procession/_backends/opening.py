@@ -123,6 +123,8 @@ def choose(backend: Any, backend_options: Mapping[str, Any] | None) -> Choice | 
     if not isinstance(backend_options, Mapping | None):
         raise TypeError(f"backend_options must be a dict of options, not {backend_options!r}")
     options = dict(backend_options or {})
+    if not all(isinstance(name, str) for name in options):
+        raise TypeError(f"backend_options must have names as keys, not {backend_options!r}")
     if backend is None or backend == PROCESSES:
         if options:
             raise TypeError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NoReturn, Protocol
 
@@ -14,6 +13,7 @@ from procession._engine.entries import Task
 from procession._engine.maps import MapJob
 from procession._engine.options import Options
 from procession._engine.streams import StreamJob
+from procession._threads import have_ended
 
 __all__ = [
     "ApplyResult",
@@ -220,7 +220,7 @@ class IMapIterator(Iterator[Any], AsyncIterator[Any]):
 
     def __del__(self) -> None:
         job: StreamJob | None = getattr(self, "_job", None)
-        if job is None or job.engine.pid != os.getpid():
+        if job is None or have_ended(job.engine.pid):
             return
         if self._pump is not None:
             self._pump.stop(wait=False)
