@@ -19,7 +19,7 @@ from tests.field.killing import killer
 from tests.pool.arrays import Array, checksum, given_back, in_use
 
 IS_LONG = os.environ.get("PROCESSION_CHAOS", "short") == "long"
-ARRAYS = 10_000 if IS_LONG else 1000
+ARRAYS = 10_000 if IS_LONG else 300
 QUICK_ARRAYS = 300
 LARGEST = 64 << 20
 QUICK_LARGEST = 4 << 20
