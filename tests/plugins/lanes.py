@@ -1,4 +1,4 @@
-"""A part of the tests: ``--lane 1/8`` to ``--lane 8/8`` have every eighth file each.
+"""A part of the tests: ``--lane 1/10`` to ``--lane 10/10`` have every tenth file each.
 
 Files of other lanes are not even imported. A pytest that knows thousands of tests is a large
 process: to fork it, which most tests do, takes several times as long.
@@ -36,8 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out the files of other lanes."""
-    number = _numbers(config.rootpath).get(collection_path)
-    if number is None or not config.getoption("lane"):
+    text = config.getoption("lane")
+    number = _numbers(config.rootpath).get(collection_path) if text else None
+    if number is None:
         return None
-    lane, lanes = _lane(config.getoption("lane"))
+    lane, lanes = _lane(text)
     return True if number % lanes != lane - 1 else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.quality.imports import PACKAGE, imports, modules
@@ -85,6 +87,14 @@ def test_nothing_is_imported_inside_functions() -> None:
         if found.in_function and not found.typing_only and found.importer not in LAZY_DOORS
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_threads_are_of_one_kind() -> None:
+    """Theirs whose start a signal handler may interrupt: ``_threads.Thread``."""
+    others = re.compile(r"threading\.(Thread|Timer)\(|from threading import .*\b(Thread|Timer)\b")
+    assert not [name for name, path in modules().items() if others.search(path.read_text())]
+    users = {found.importer for found in imports() if found.imported == f"{PACKAGE}._threads"}
+    assert f"{PACKAGE}._engine.attendant" in users
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:

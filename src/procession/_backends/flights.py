@@ -51,7 +51,7 @@ class Flight:
         self.is_sure = False
 
     def row(self) -> Seat:
-        """As the core describes a claim."""
+        """The claim of a worker that is at it."""
         record, since = self.record, self.since
         if isinstance(record, Piece):
             first = record.first

@@ -32,7 +32,7 @@ from procession._observe.progress_bars import (
     is_tqdm_class,
 )
 from procession._observe.progress_meter import Counts, Meter, Snapshot
-from procession._threads import Thread
+from procession._threads import Thread, have_ended
 
 __all__ = ["Counts", "Progress", "Snapshot", "check_progress", "open_progress"]
 
@@ -150,10 +150,10 @@ class Progress:
         Waits until it is shown, but not for itself, and at most five seconds: a function of the
         user's may be stuck.
         """
-        if os.getpid() != self._pid:  # a forked copy: the thread is not here
+        if have_ended(self._pid):
             return
         self._told.put(success)
-        if threading.current_thread() is self._thread or sys.is_finalizing():
+        if threading.current_thread() is self._thread:
             return
         until = time.monotonic() + PATIENCE
         while not self._is_over and time.monotonic() < until:
